@@ -1,0 +1,1 @@
+"""coordkit: locks, rate limits, reliable job queues and pub/sub for Python teams."""

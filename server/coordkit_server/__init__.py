@@ -1,0 +1,1 @@
+"""The bundled RESP server: typed Python that mypyc compiles into one unit."""

@@ -1,0 +1,1 @@
+# lupa ships no types.  What the server uses of it, no more.

@@ -1,0 +1,83 @@
+"""Build script: compiles the bundled server with mypyc; everything else is declared in pyproject.toml.
+
+`COMPILED` is the one list of the server's compiled modules.  All of them make one compilation unit, so that
+calls between them are plain C calls.  Without a C compiler, without mypyc, or with COORDKIT_PURE=1 the same
+sources are installed and run interpreted, at a fraction of the speed; a notice says so.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, cast
+
+from setuptools import setup
+
+if TYPE_CHECKING:
+    from setuptools import Extension
+
+SERVER: Final = "server/coordkit_server"
+
+# Every module of the server except INTERPRETED and packages' `__init__` that hold a docstring only (a test
+# compares this list with the directory).  Alphabetical, one a line, relative to SERVER.
+COMPILED: Final[list[str]] = []
+
+# These stay interpreted: they run once at start, and argparse-like code gains nothing from compilation.
+INTERPRETED: Final = ["__main__.py", "cli.py", "configfile.py"]
+
+# The level is gcc's.
+OPT_LEVEL: Final = "3"
+
+
+def reason_not_to_compile() -> str | None:
+    """Return why the server can't or shan't be compiled here, None if it can."""
+    if os.environ.get("COORDKIT_PURE", "") not in ("", "0"):
+        return "COORDKIT_PURE is set"
+    try:
+        import mypyc.build  # noqa: F401
+    except ImportError as error:
+        return f"mypyc is not installed ({error})"
+    return reason_compiler_fails()
+
+
+def reason_compiler_fails() -> str | None:
+    """Return why a three-line C extension does not compile here, None if it does."""
+    compiler = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()
+    include = sysconfig.get_paths()["include"]
+    with tempfile.TemporaryDirectory() as scratch:
+        source = Path(scratch, "probe.c")
+        source.write_text("#include <Python.h>\nint coordkit_probe(void) { return PY_VERSION_HEX; }\n")
+        command = [*compiler, f"-I{include}", "-c", str(source), "-o", str(source.with_suffix(".o"))]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        except OSError as error:
+            return f"there is no C compiler ({error})"
+    if done.returncode != 0:
+        return f"the C compiler can't build an extension ({done.stderr.strip().splitlines()[0]})"
+    return None
+
+
+def server_extensions() -> list[Extension]:
+    """Return the server's extension modules, [] (and a notice on stderr) where it will run interpreted."""
+    if not COMPILED:
+        return []
+    reason = reason_not_to_compile()
+    if reason is not None:
+        print(
+            f"coordkit: the bundled server will run interpreted, about 3 times slower: {reason}",
+            file=sys.stderr,
+        )
+        return []
+    from mypyc.build import mypycify
+
+    paths = [f"{SERVER}/{name}" for name in COMPILED]
+    unit = mypycify(paths, opt_level=OPT_LEVEL, debug_level="0", group_name="coordkit_server")
+    return cast("list[Extension]", unit)  # typeshed has two classes for what is one
+
+
+if __name__ == "__main__":
+    setup(ext_modules=server_extensions())
