@@ -59,14 +59,15 @@ clean:  ## remove what was built, keep .venv
 distclean: clean  ## remove .venv too
 	rm -rf $(VENV)
 
-$(READY): pyproject.toml setup.py
+# PYTHONWARNINGS: setuptools warns of every editable install whose packages lie in more than one directory.
+$(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	COORDKIT_PURE=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	COORDKIT_PURE=1 PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		-e '.[server,sidecar,trio,test,dev,docs]'
 	@touch $@
 
-$(BUILT): $(READY) $(SOURCES)
+$(BUILT): $(READY) $(SOURCES) setup.py
 	rm -rf $(COMPILED) && mkdir -p $(COMPILED)
 	$(BIN)/python setup.py --quiet build_ext --build-lib $(COMPILED) --build-temp build/temp
 	cp -R server/coordkit_server $(COMPILED)/
