@@ -28,9 +28,7 @@ class LuaRuntime:
         encoding: str | None = "UTF-8",
         source_encoding: str | None = None,
         attribute_filter: Callable[[object, str, bool], str] | None = None,
-        attribute_handlers: tuple[
-            Callable[[object, object], object], Callable[[object, object, object], None]
-        ]
+        attribute_handlers: tuple[Callable[[object, object], object], Callable[[object, object, object], None]]
         | None = None,
         register_eval: bool = True,
         unpack_returned_tuples: bool = False,

@@ -1,0 +1,135 @@
+"""`coordkit-server [FILE] [--option value ...]`: reads the configuration, binds, serves."""
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from random import Random, SystemRandom
+
+from coordkit_server import REDIS_LEVEL, __version__
+from coordkit_server.app import Server
+from coordkit_server.clock import SystemClock
+from coordkit_server.config import Config, ConfigError
+from coordkit_server.configfile import UsageError, merged, read_arguments, read_file
+from coordkit_server.log import Log
+from coordkit_server.networking.listener import bind_tcp, bind_unix
+
+HELP = """usage: coordkit-server [FILE] [--OPTION VALUE ...]
+
+FILE is a redis.conf.  Every parameter of it is an option too, for example:
+  --port 6379            TCP port, 0 for none            --bind 127.0.0.1     addresses to listen on
+  --unixsocket PATH      also listen on a unix socket    --unixsocketperm 700 its permissions
+  --dir PATH             working directory               --requirepass TEXT   password of the default user
+  --databases 16         number of databases             --maxclients 10000   connections at most
+  --owner-socket PATH    end when the last connection to this socket has closed
+"""
+
+
+def load_config(arguments: list[str]) -> Config:
+    """Return the configuration that `arguments` and the file they name give.  Raises UsageError."""
+    path, directives = read_arguments(arguments)
+    if path is not None:
+        directives = read_file(path) + directives
+    config = Config()
+    for name, value in merged(directives):
+        if config.find(name) is None:
+            raise UsageError(f"unknown option {name!r}; `coordkit-server --help` lists the common ones")
+        try:
+            config.set(name, value)
+        except ConfigError as error:
+            raise UsageError(f"{name} {value!r}: {error}") from error
+    return config
+
+
+def bind_all(config: Config) -> tuple[list[socket.socket], list[str]]:
+    """Return the listening sockets the configuration asks for, and the unix paths to remove at the end.
+
+    Raises UsageError; an address written with a leading `-` may be missing on this machine."""
+    sockets: list[socket.socket] = []
+    paths: list[str] = []
+    backlog = config.number("tcp-backlog")
+    port = config.number("port")
+    for word in config.text("bind").split() if port else []:
+        optional = word.startswith("-")
+        address = word.lstrip("-").replace("*", "0.0.0.0")  # noqa: S104 - what `*` means in redis.conf
+        try:
+            sockets.append(bind_tcp(address, port, backlog))
+        except OSError as error:
+            if not optional:
+                raise UsageError(
+                    f"Could not create server TCP listening socket {address}:{port}: {error.strerror}"
+                ) from error
+    path = config.text("unixsocket")
+    if path:
+        try:
+            sockets.append(bind_unix(path, int(config.text("unixsocketperm"), 8), backlog))
+        except (OSError, ValueError) as error:
+            raise UsageError(f"cannot listen on unix socket {path!r}: {error}") from error
+        paths.append(path)
+    if not sockets:
+        raise UsageError("nothing to listen on: give --port or --unixsocket")
+    return sockets, paths
+
+
+def signal_pipe() -> int:
+    """Return the read end of a pipe that gets the numbers of SIGTERM and SIGINT."""
+    read_fd, write_fd = os.pipe()
+    os.set_blocking(read_fd, False)
+    os.set_blocking(write_fd, False)
+    signal.set_wakeup_fd(write_fd)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: None)  # the number travels through the wakeup pipe
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    return read_fd
+
+
+def is_compiled() -> bool:
+    """Return True if the server runs as compiled code."""
+    import coordkit_server.dispatch as module
+
+    return not str(module.__file__).endswith(".py")
+
+
+def serve(config: Config) -> None:
+    """Run a server until it is told to stop."""
+    log = Log(config.text("logfile"), config.text("loglevel"))
+    os.chdir(config.text("dir"))
+    config.set("dir", str(Path.cwd()))
+    sockets, paths = bind_all(config)
+    owner_path = config.text("owner-socket")
+    server = Server(config, SystemClock(), log, Random(SystemRandom().getrandbits(64)))
+    for sock in sockets:
+        server.listen(sock)
+    if owner_path:
+        server.listen_for_owners(bind_unix(owner_path, 0o700, 128))
+        paths.append(owner_path)
+    server.listen_for_signals(signal_pipe())
+    mode = "compiled" if is_compiled() else "interpreted"
+    log.notice(f"coordkit-server {__version__}, level of Redis {REDIS_LEVEL}, {mode}, PID: {os.getpid()}")
+    log.notice("Ready to accept connections")
+    server.run()
+    for path in paths:
+        with contextlib.suppress(OSError):  # somebody removed it, or the directory
+            os.unlink(path)
+
+
+def main() -> None:
+    """Run the command line."""
+    arguments = sys.argv[1:]
+    if arguments[:1] in (["--help"], ["-h"]):
+        sys.stdout.write(HELP)
+        return
+    if arguments[:1] in (["--version"], ["-v"]):
+        sys.stdout.write(f"coordkit-server {__version__} (level of Redis {REDIS_LEVEL})\n")
+        return
+    try:
+        serve(load_config(arguments))
+    except (UsageError, OSError) as error:
+        sys.stderr.write(f"coordkit-server: {error}\n")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

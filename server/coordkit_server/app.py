@@ -1,0 +1,321 @@
+"""Composition root: makes the services, wires them, and runs the event loop.
+
+Map: ServerOptions -> Server (listeners, connections, control), Server.run.  The command line and the configuration
+file are read in `__main__` and `configfile`, which stay interpreted.
+"""
+
+import gc
+import os
+import socket
+from contextlib import suppress
+from random import Random
+from typing import Final
+
+from coordkit_server.clock import Clock
+from coordkit_server.commands.table import build_table
+from coordkit_server.config import Config
+from coordkit_server.context import ServerControl, Services
+from coordkit_server.cron import Cron
+from coordkit_server.datatypes.limits import Limits
+from coordkit_server.dispatch import Dispatcher
+from coordkit_server.errors import MAX_CLIENTS
+from coordkit_server.keyspace.blocking import Blocking
+from coordkit_server.keyspace.database import Database, KeyspaceState
+from coordkit_server.keyspace.expire import ActiveExpiry
+from coordkit_server.keyspace.notify import parse_flags
+from coordkit_server.keyspace.watch import Tracker
+from coordkit_server.log import Log
+from coordkit_server.networking.connection import (
+    Connection,
+    ConnectionOwner,
+    OutputLimit,
+)
+from coordkit_server.networking.eventloop import EventLoop, Handler, TurnHooks
+from coordkit_server.networking.listener import Acceptor, Listener
+from coordkit_server.networking.poller import best_poller
+from coordkit_server.pubsub import PubSub
+from coordkit_server.session import GATE_AUTH
+
+# how long a server with an owner socket waits for its first owner
+FIRST_OWNER_WAIT_US: Final = 10_000_000
+
+
+class NoTracking(Tracker):
+    """Stands in while no client tracks keys."""
+
+    def key_modified(self, key: bytes, db_index: int) -> None:
+        """Do nothing: nobody tracks."""
+
+
+class Wakeup(Handler):
+    """The read end of the pipe into which signals are written, so that they interrupt the poller."""
+
+    def __init__(self, read_fd: int, server: "Server") -> None:
+        self._fd: Final = read_fd
+        self._server: Final = server
+
+    def on_readable(self) -> None:
+        """A signal asked for the end."""
+        names = os.read(self._fd, 64)
+        name = _signal_name(names[0])
+        self._server.log.warning(f"Received {name} scheduling shutdown...")
+        self._server.stop()
+
+    def on_writable(self) -> None:
+        """Never called: the pipe is watched for reading."""
+
+
+def _signal_name(number: int) -> str:
+    """Return the name of the signals that end the server."""
+    return {2: "SIGINT", 15: "SIGTERM"}.get(number, "signal %d" % number)
+
+
+class Owner(Handler):
+    """One connection to the owner socket: as long as it is open, somebody needs this server."""
+
+    def __init__(self, sock: socket.socket, server: "Server") -> None:
+        self._socket: Final = sock
+        self._server: Final = server
+
+    def on_readable(self) -> None:
+        """The owner has gone (it never sends)."""
+        try:
+            if self._socket.recv(64):
+                return
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            pass  # reset by the peer: gone as well
+        self._server.owner_left(self._socket.fileno())
+        self._socket.close()
+
+    def on_writable(self) -> None:
+        """Never called: owners are watched for reading."""
+
+
+class OwnerDoor(Acceptor):
+    """Accepts owners; each is told by one byte that it counts."""
+
+    def __init__(self, server: "Server") -> None:
+        self._server: Final = server
+
+    def accepted(self, sock: socket.socket) -> None:
+        """Count `sock` as an owner."""
+        try:
+            sock.send(b"+")
+        except OSError:
+            sock.close()  # gone before it counted
+            return
+        self._server.owner_came(sock)
+
+
+class ClientDoor(Acceptor):
+    """Accepts clients."""
+
+    def __init__(self, server: "Server") -> None:
+        self._server: Final = server
+
+    def accepted(self, sock: socket.socket) -> None:
+        """Make `sock` a client connection."""
+        self._server.client_came(sock)
+
+
+class Server(ServerControl, TurnHooks, ConnectionOwner):
+    """A running server.  `run` returns when it has been asked to stop."""
+
+    def __init__(self, config: Config, clock: Clock, log: Log, random: Random) -> None:
+        self.log: Final = log
+        self._clock: Final = clock
+        self.loop: Final = EventLoop(best_poller(), clock)
+        self.pubsub: Final = PubSub()
+        self.state: Final = KeyspaceState(self.pubsub, NoTracking())
+        self.state.now_ms = clock.now_us() // 1000
+        databases = [Database(i, self.state) for i in range(config.number("databases"))]
+        self.services: Final = Services(
+            clock=clock,
+            random=random,
+            config=config,
+            limits=Limits(),
+            state=self.state,
+            databases=databases,
+            pubsub=self.pubsub,
+            blocking=Blocking(),
+            expiry=ActiveExpiry(clock, random),
+            control=self,
+            run_id=b"%040x" % random.getrandbits(160),
+        )
+        self.services.commands = build_table()
+        self.dispatcher: Final = Dispatcher(self.services)
+        self.services.runner = self.dispatcher
+        self._cron: Final = Cron(self.services)
+        self._listeners: Final[list[Listener]] = []
+        self._connections: Final[dict[int, Connection]] = {}
+        self._limit_normal: Final = OutputLimit()
+        self._limit_pubsub: Final = OutputLimit()
+        self._next_client: int = 1
+        self._owners: int = 0
+        self._owner_deadline_us: int = 0
+        self._stopping: bool = False
+        for name in config.values:
+            self.apply_config(name)
+
+    # -- life ----------------------------------------------------------------------------------------------------
+
+    def listen(self, sock: socket.socket) -> None:
+        """Accept clients on `sock`."""
+        self._listen(sock, ClientDoor(self))
+
+    def listen_for_owners(self, sock: socket.socket) -> None:
+        """Accept owners on `sock`: the server stops when the last of them has gone."""
+        self._owner_deadline_us = self._clock.monotonic_us() + FIRST_OWNER_WAIT_US
+        self._listen(sock, OwnerDoor(self))
+
+    def _listen(self, sock: socket.socket, acceptor: Acceptor) -> None:
+        """Put a listening socket into the loop."""
+        listener = Listener(sock, acceptor)
+        self._listeners.append(listener)
+        self.loop.add(sock.fileno(), listener)
+
+    def listen_for_signals(self, read_fd: int) -> None:
+        """Stop when a signal number arrives on the pipe `read_fd`."""
+        self.loop.add(read_fd, Wakeup(read_fd, self))
+
+    def run(self) -> None:
+        """Serve until stopped.
+
+        The collector's full passes would cost a tenth of the throughput, and what the server keeps has no cycles:
+        what exists now is frozen, and collection runs from the cron."""
+        gc.freeze()
+        gc.disable()
+        self.loop.run(self)
+        for listener in self._listeners:
+            listener.close(self.loop)
+        for connection in list(self._connections.values()):
+            connection.flush()
+            connection.close_now()
+        self.log.warning("Redis is now ready to exit, bye bye...")
+
+    def before_wait(self) -> int:
+        """Do what is due; return when the next thing is."""
+        due_us = self._cron.run_due()
+        deadline_us = self.services.blocking.next_deadline_us()
+        if deadline_us:
+            self.dispatcher.begin_batch()
+            self.dispatcher.expire_waiters()
+            deadline_us = self.services.blocking.next_deadline_us()
+            if deadline_us and deadline_us < due_us:
+                due_us = deadline_us
+        if self._owner_deadline_us and self._clock.monotonic_us() > self._owner_deadline_us:
+            self.stop()
+        return due_us
+
+    def stop(self) -> None:
+        """End the loop after this turn."""
+        self._stopping = True
+        self.loop.stop()
+
+    def shutdown(self, save: bool) -> None:
+        """End the process cleanly (SHUTDOWN)."""
+        self.log.warning("User requested shutdown...")
+        self.stop()
+
+    # -- clients and owners --------------------------------------------------------------------------------------
+
+    def client_came(self, sock: socket.socket) -> None:
+        """Serve a new client, or refuse it when there are too many."""
+        stats = self.services.stats
+        if len(self._connections) >= self.services.config.number("maxclients"):
+            stats.rejected_connections += 1
+            with suppress(OSError):  # the client has gone: nobody to tell
+                sock.send(b"-" + MAX_CLIENTS + b"\r\n")
+            sock.close()
+            return
+        stats.connections_received += 1
+        ident = self._next_client
+        self._next_client += 1
+        connection = Connection(sock, ident, self.loop, self.dispatcher, self.services, self)
+        connection.limit_normal = self._limit_normal
+        connection.limit_pubsub = self._limit_pubsub
+        session = connection.session
+        session.address = _address(sock, True)
+        session.local_address = _address(sock, False)
+        session.fd = sock.fileno()
+        if self.services.config.text("requirepass"):
+            session.authenticated = False
+            session.gates |= GATE_AUTH
+        self._connections[session.id] = connection
+        self.services.sessions[session.id] = session
+        self.loop.add(sock.fileno(), connection)
+
+    def connection_closed(self, connection: Connection) -> None:
+        """Drop everything kept for a client that has gone."""
+        session = connection.session
+        self._connections.pop(session.id, None)
+        self.services.sessions.pop(session.id, None)
+        session.leave(self.pubsub)
+        waiter = session.waiter
+        if waiter is not None:
+            self.services.blocking.remove(waiter, session.db)
+            session.waiter = None
+        session.reset_transaction()
+
+    def owner_came(self, sock: socket.socket) -> None:
+        """Count an owner."""
+        self._owners += 1
+        self._owner_deadline_us = 0
+        self.loop.add(sock.fileno(), Owner(sock, self))
+
+    def owner_left(self, fd: int) -> None:
+        """Count an owner off; the last one ends the server."""
+        self.loop.remove(fd)
+        self._owners -= 1
+        if self._owners == 0:
+            self.log.notice("The last owner has gone, shutting down")
+            self.stop()
+
+    # -- configuration -------------------------------------------------------------------------------------------
+
+    def apply_config(self, name: str) -> None:
+        """Take over a parameter that has been set."""
+        config = self.services.config
+        attribute = name.replace("-", "_")
+        if hasattr(self.services.limits, attribute):
+            setattr(self.services.limits, attribute, config.number(name))
+        elif name == "notify-keyspace-events":
+            self.state.notify_flags = parse_flags(config.text(name)) or 0
+        elif name == "slowlog-log-slower-than":
+            self.services.slowlog.threshold_us = config.number(name)
+        elif name == "slowlog-max-len":
+            self.services.slowlog.max_length = config.number(name)
+            self.services.slowlog.trim()
+        elif name == "client-output-buffer-limit":
+            self._apply_output_limits(config.text(name).split())
+        elif name == "loglevel":
+            self.log.set_level(config.text(name))
+        elif name == "dir":
+            os.chdir(config.text(name))
+
+    def _apply_output_limits(self, words: list[str]) -> None:
+        """Take over the output limits of the classes that this server has."""
+        for i in range(0, len(words), 4):
+            limit = {"normal": self._limit_normal, "pubsub": self._limit_pubsub}.get(words[i])
+            if limit is not None:
+                limit.hard = int(words[i + 1])
+                limit.soft = int(words[i + 2])
+                limit.soft_us = int(words[i + 3]) * 1_000_000
+
+
+def _address(sock: socket.socket, of_peer: bool) -> bytes:
+    """Return `ip:port` of a TCP peer or of our end; `path:0` for a unix socket."""
+    try:
+        name: object = sock.getpeername() if of_peer else sock.getsockname()
+        if sock.family == socket.AF_UNIX:
+            name = sock.getsockname()
+    except OSError:
+        return b"?:0"
+    if isinstance(name, str):
+        return name.encode("utf-8", "surrogateescape") + b":0"
+    if isinstance(name, tuple):
+        host = str(name[0])
+        return f"[{host}]:{name[1]}".encode() if ":" in host else f"{host}:{name[1]}".encode()
+    return b"?:0"

@@ -1,0 +1,1 @@
+"""Command handlers, one group a file, and the table that joins them."""

@@ -1,0 +1,55 @@
+"""Reading arguments: integers, floats, timeouts, options, each with the error Redis gives."""
+
+from math import isnan
+
+from coordkit_server.errors import (
+    INVALID_TIMEOUT,
+    NEGATIVE_TIMEOUT,
+    NOT_FLOAT,
+    NOT_INTEGER,
+    CommandError,
+    syntax_error,
+)
+from coordkit_server.numeric import INT64_MAX, parse_float, parse_int
+
+
+def integer(text: bytes, error: bytes = NOT_INTEGER) -> int:
+    """Return the 64-bit integer `text`; raises `error`."""
+    value = parse_int(text)
+    if value is None:
+        raise CommandError(error)
+    return value
+
+
+def integer_between(text: bytes, low: int, high: int, error: bytes) -> int:
+    """Return the integer `text` if low <= it <= high; raises `error`."""
+    value = parse_int(text)
+    if value is None or not low <= value <= high:
+        raise CommandError(error)
+    return value
+
+
+def number(text: bytes, error: bytes = NOT_FLOAT) -> float:
+    """Return the double `text` (not NaN); raises `error`."""
+    value = parse_float(text)
+    if value is None:
+        raise CommandError(error)
+    return value
+
+
+def timeout_us(text: bytes) -> int:
+    """Return a blocking timeout given in seconds as microseconds, 0 for no limit; raises the timeout errors."""
+    value = parse_float(text)
+    if value is None or isnan(value) or value * 1000 > INT64_MAX:
+        raise CommandError(INVALID_TIMEOUT)
+    if value < 0:
+        raise CommandError(NEGATIVE_TIMEOUT)
+    ms = -int(-value * 1000 // 1)  # rounded up, as Redis does: 0.0001 waits 1 ms and not for ever
+    return ms * 1000
+
+
+def option_value(argv: list[bytes], at: int) -> bytes:
+    """Return the argument after the option at `at`; raises a syntax error if it is missing."""
+    if at + 1 >= len(argv):
+        raise syntax_error()
+    return argv[at + 1]

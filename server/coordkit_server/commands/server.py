@@ -1,0 +1,222 @@
+"""Server commands (group "server"): CONFIG, DBSIZE, FLUSHALL, FLUSHDB, SHUTDOWN, SWAPDB, TIME."""
+
+from coordkit_server.commands.args import integer
+from coordkit_server.config import ConfigError
+from coordkit_server.context import (
+    ADMIN,
+    ALLOW_BUSY,
+    FAST,
+    LOADING,
+    NO_MULTI,
+    NOSCRIPT,
+    READONLY,
+    STALE,
+    WRITE,
+    Command,
+    Context,
+)
+from coordkit_server.errors import (
+    DB_INDEX_OUT_OF_RANGE,
+    CommandError,
+    syntax_error,
+    wrong_arity,
+)
+from coordkit_server.resp.reply import NO_REPLY, OK, MapReply
+
+
+def dbsize(cx: Context) -> object:
+    """DBSIZE -> number of keys in the selected database."""
+    return len(cx.db)
+
+
+def time(cx: Context) -> object:
+    """TIME -> [seconds, microseconds]; inside a script the time at which it started."""
+    us = cx.services.clock.now_us()
+    if cx.session.in_script:
+        us = cx.state.now_ms * 1000 + us % 1000
+    return [b"%d" % (us // 1_000_000), b"%d" % (us % 1_000_000)]
+
+
+def flushdb(cx: Context) -> object:
+    """FLUSHDB [ASYNC|SYNC] -> OK; every key of the selected database is gone."""
+    _check_flush_mode(cx)
+    cx.db.flush()
+    return OK
+
+
+def flushall(cx: Context) -> object:
+    """FLUSHALL [ASYNC|SYNC] -> OK; every key of every database is gone."""
+    _check_flush_mode(cx)
+    for database in cx.services.databases:
+        database.flush()
+    return OK
+
+
+def _check_flush_mode(cx: Context) -> None:
+    """Raise a syntax error unless the only option is ASYNC or SYNC."""
+    if len(cx.argv) > 2 or (len(cx.argv) == 2 and cx.argv[1].upper() not in (b"ASYNC", b"SYNC")):
+        raise syntax_error()
+
+
+def swapdb(cx: Context) -> object:
+    """SWAPDB index1 index2 -> OK; the two databases exchange their keys."""
+    databases = cx.services.databases
+    first = integer(cx.argv[1], b"ERR invalid first DB index")
+    second = integer(cx.argv[2], b"ERR invalid second DB index")
+    if not (0 <= first < len(databases) and 0 <= second < len(databases)):
+        raise CommandError(DB_INDEX_OUT_OF_RANGE)
+    if first != second:
+        databases[first].swap_contents(databases[second])
+    cx.state.dirty += 1
+    return OK
+
+
+def shutdown(cx: Context) -> object:
+    """SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] [ABORT]: the server ends; there is no reply."""
+    save = False
+    for word in cx.argv[1:]:
+        option = word.upper()
+        if option == b"ABORT":
+            raise CommandError(b"ERR No shutdown in progress.")
+        if option not in (b"NOSAVE", b"SAVE", b"NOW", b"FORCE"):
+            raise syntax_error()
+        save = save or option == b"SAVE"
+    cx.services.control.shutdown(save)
+    cx.session.closing = True
+    return NO_REPLY
+
+
+def config_get(cx: Context) -> object:
+    """CONFIG GET parameter [parameter ...] -> name, value, ..."""
+    items: list[object] = []
+    for name, value in cx.services.config.matching(cx.argv[2:]):
+        items.append(name.encode())
+        items.append(value.encode("utf-8", "surrogateescape"))
+    return MapReply(items)
+
+
+def config_set(cx: Context) -> object:
+    """CONFIG SET parameter value [parameter value ...] -> OK; all of them or none."""
+    argv = cx.argv
+    if len(argv) % 2:
+        raise CommandError(wrong_arity(b"config|set"))
+    config = cx.services.config
+    before: list[tuple[str, str]] = []
+    for at in range(2, len(argv), 2):
+        shown = argv[at]
+        name = shown.decode("utf-8", "surrogateescape")
+        row = config.find(name)
+        if row is None:
+            raise CommandError(b"ERR Unknown option or number of arguments for CONFIG SET - '" + shown + b"'")
+        if row.fixed:
+            raise _config_set_failed(shown, "can't set immutable config")
+        for earlier, _ in before:
+            if earlier == row.name:
+                raise _config_set_failed(shown, "duplicate parameter")
+        before.append((row.name, config.text(row.name)))
+    for at in range(2, len(argv), 2):
+        try:
+            config.set(
+                argv[at].decode("utf-8", "surrogateescape"),
+                argv[at + 1].decode("utf-8", "surrogateescape"),
+            )
+            _apply(cx, argv[at])
+        except (ConfigError, OSError) as error:
+            _restore(cx, before)
+            raise _config_set_failed(argv[at], str(error)) from error
+    return OK
+
+
+def _apply(cx: Context, shown: bytes) -> None:
+    """Let the server take over the parameter `shown` names."""
+    row = cx.services.config.find(shown.decode("utf-8", "surrogateescape"))
+    if row is not None:
+        cx.services.control.apply_config(row.name)
+
+
+def _restore(cx: Context, before: list[tuple[str, str]]) -> None:
+    """Undo a CONFIG SET that failed half way."""
+    for name, value in before:
+        cx.services.config.values[name] = value
+        cx.services.control.apply_config(name)
+
+
+def _config_set_failed(shown: bytes, reason: str) -> CommandError:
+    """Return the error of CONFIG SET for one parameter."""
+    return CommandError(
+        b"ERR CONFIG SET failed (possibly related to argument '" + shown + b"') - " + reason.encode("utf-8", "replace")
+    )
+
+
+def config_resetstat(cx: Context) -> object:
+    """CONFIG RESETSTAT -> OK; the counters behind INFO start again."""
+    cx.services.stats.reset()
+    cx.state.hits = 0
+    cx.state.misses = 0
+    cx.state.expired_keys = 0
+    for row in cx.services.commands.values():
+        row.reset_statistics()
+    return OK
+
+
+def container(cx: Context) -> object:
+    """Raise the arity error of a container called without a subcommand."""
+    raise CommandError(wrong_arity(cx.argv[0].lower()))
+
+
+def commands() -> list[Command]:
+    """Return the rows of this group."""
+    admin = ADMIN | NOSCRIPT | LOADING | STALE
+    return [
+        Command(
+            b"CONFIG",
+            -2,
+            0,
+            container,
+            since=b"2.0.0",
+            summary=b"Reads and changes the configuration.",
+            subcommands=[
+                Command(b"GET", -3, admin, config_get, since=b"2.0.0"),
+                Command(b"RESETSTAT", 2, admin, config_resetstat, since=b"2.0.0"),
+                Command(b"SET", -4, admin, config_set, since=b"2.0.0"),
+            ],
+        ),
+        Command(b"DBSIZE", 1, READONLY | FAST, dbsize, summary=b"Counts the keys."),
+        Command(
+            b"FLUSHALL",
+            -1,
+            WRITE,
+            flushall,
+            summary=b"Removes every key of every database.",
+        ),
+        Command(
+            b"FLUSHDB",
+            -1,
+            WRITE,
+            flushdb,
+            summary=b"Removes every key of the database.",
+        ),
+        Command(
+            b"SHUTDOWN",
+            -1,
+            admin | NO_MULTI | ALLOW_BUSY,
+            shutdown,
+            summary=b"Ends the server.",
+        ),
+        Command(
+            b"SWAPDB",
+            3,
+            WRITE | FAST,
+            swapdb,
+            since=b"4.0.0",
+            summary=b"Exchanges two databases.",
+        ),
+        Command(
+            b"TIME",
+            1,
+            LOADING | STALE | FAST,
+            time,
+            since=b"2.6.0",
+            summary=b"Tells the server's time.",
+        ),
+    ]

@@ -1,0 +1,25 @@
+"""The command table: the rows of every group, joined and checked."""
+
+from coordkit_server.commands import connection, pubsub, server, transactions
+from coordkit_server.context import Command
+
+
+def build_table() -> dict[bytes, Command]:
+    """Return all commands by upper-case name.  Raises ValueError for a name that two groups claim."""
+    groups: list[tuple[bytes, list[Command]]] = [
+        (b"connection", connection.commands()),
+        (b"pubsub", pubsub.commands()),
+        (b"server", server.commands()),
+        (b"transactions", transactions.commands()),
+    ]
+    table: dict[bytes, Command] = {}
+    for group, rows in groups:
+        for row in rows:
+            if row.name in table:
+                raise ValueError(f"command {row.name!r} stands in two groups")
+            row.group = group
+            if row.subcommands is not None:
+                for sub in row.subcommands.values():
+                    sub.group = group
+            table[row.name] = row
+    return table

@@ -1,0 +1,66 @@
+"""redis.conf and the command line, as lists of (name, value); both accept the same parameters."""
+
+from pathlib import Path
+
+from coordkit_server.resp.request import split_args
+
+# directives of redis.conf that repeat; their values add up
+_REPEATED = frozenset(["save", "client-output-buffer-limit"])
+
+
+class UsageError(Exception):
+    """A command line or configuration file that cannot be used; the text says what and where."""
+
+
+def read_file(path: str) -> list[tuple[str, str]]:
+    """Return the directives of the file at `path`, includes resolved.  Raises UsageError."""
+    try:
+        text = Path(path).read_bytes()
+    except OSError as error:
+        raise UsageError(f"Can't open config file {path!r}: {error.strerror}") from error
+    directives: list[tuple[str, str]] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.strip()
+        if not stripped or stripped.startswith(b"#"):
+            continue
+        words = split_args(stripped)
+        if words is None:
+            raise UsageError(f"{path}:{number}: unbalanced quotes in {stripped.decode('utf-8', 'replace')!r}")
+        name = words[0].decode("utf-8", "surrogateescape").lower()
+        value = " ".join(word.decode("utf-8", "surrogateescape") for word in words[1:])
+        if name == "include":
+            directives.extend(read_file(value))
+        else:
+            directives.append((name, value))
+    return directives
+
+
+def read_arguments(arguments: list[str]) -> tuple[str | None, list[tuple[str, str]]]:
+    """Return (configuration file or None, directives) of a command line.
+
+    `[FILE] [--name value [value ...]] ...`, as redis-server takes them.  Raises UsageError."""
+    path: str | None = None
+    rest = arguments
+    if rest and not rest[0].startswith("-"):
+        path, rest = rest[0], rest[1:]
+    directives: list[tuple[str, list[str]]] = []
+    for word in rest:
+        if word.startswith("--"):
+            name, equals, value = word[2:].lower().partition("=")
+            directives.append((name, [value] if equals else []))
+        elif directives:
+            directives[-1][1].append(word)
+        else:
+            raise UsageError(f"{word!r} belongs to no option; options start with --")
+    return path, [(name, " ".join(values)) for name, values in directives]
+
+
+def merged(directives: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return one value a name: the last, or for the directives that repeat all of them joined; `save ""` clears."""
+    values: dict[str, str] = {}
+    for name, value in directives:
+        if name in _REPEATED and value and values.get(name):
+            values[name] = values[name] + " " + value
+        else:
+            values[name] = value
+    return list(values.items())

@@ -1,0 +1,331 @@
+"""What a handler gets (`Context`), what a row of the command table is (`Command`), what they share (`Services`)."""
+
+from collections.abc import Callable
+from random import Random
+from typing import Final
+
+from mypy_extensions import trait
+
+from coordkit_server.clock import Clock
+from coordkit_server.config import Config
+from coordkit_server.datatypes.limits import Limits
+from coordkit_server.errors import NO_SUCH_KEY, CommandError
+from coordkit_server.keyspace.blocking import Blocking
+from coordkit_server.keyspace.database import Database, Entry, KeyspaceState
+from coordkit_server.keyspace.expire import ActiveExpiry
+from coordkit_server.keyspace.notify import GENERIC
+from coordkit_server.keyspace.waiter import Waiter
+from coordkit_server.pubsub import PubSub
+from coordkit_server.resp.reply import BLOCKED
+from coordkit_server.session import Session
+from coordkit_server.slowlog import SlowLog
+
+# command flags, named as COMMAND INFO names them
+WRITE: Final = 1
+READONLY: Final = 2
+DENYOOM: Final = 4
+ADMIN: Final = 8
+PUBSUB: Final = 16
+NOSCRIPT: Final = 32
+BLOCKING: Final = 64
+LOADING: Final = 128
+STALE: Final = 256
+SKIP_MONITOR: Final = 512
+SKIP_SLOWLOG: Final = 1024
+ASKING: Final = 2048
+FAST: Final = 4096
+NO_AUTH: Final = 8192
+MAY_REPLICATE: Final = 16384
+NO_MULTI: Final = 32768
+ALLOW_BUSY: Final = 65536
+MOVABLE_KEYS: Final = 131072
+NO_ASYNC_LOADING: Final = 262144
+NO_MANDATORY_KEYS: Final = 524288
+SORTED_REPLY: Final = 1048576  # not a Redis flag: reply order of an unordered type is unspecified
+
+FLAG_NAMES: Final[list[tuple[int, bytes]]] = [
+    (WRITE, b"write"),
+    (READONLY, b"readonly"),
+    (DENYOOM, b"denyoom"),
+    (ADMIN, b"admin"),
+    (PUBSUB, b"pubsub"),
+    (NOSCRIPT, b"noscript"),
+    (BLOCKING, b"blocking"),
+    (LOADING, b"loading"),
+    (STALE, b"stale"),
+    (SKIP_MONITOR, b"skip_monitor"),
+    (SKIP_SLOWLOG, b"skip_slowlog"),
+    (ASKING, b"asking"),
+    (FAST, b"fast"),
+    (NO_AUTH, b"no_auth"),
+    (MAY_REPLICATE, b"may_replicate"),
+    (NO_MANDATORY_KEYS, b"no_mandatory_keys"),
+    (NO_ASYNC_LOADING, b"no_async_loading"),
+    (NO_MULTI, b"no_multi"),
+    (MOVABLE_KEYS, b"movablekeys"),
+    (ALLOW_BUSY, b"allow_busy"),
+]
+
+
+class KeySpec:
+    """Where the keys of a command stand: first, last (negative: from the end), step; or a finder for movable keys.
+
+    `finder(argv)` returns the positions of the keys, None if argv is malformed."""
+
+    def __init__(
+        self,
+        first: int,
+        last: int,
+        step: int,
+        finder: Callable[[list[bytes]], list[int] | None] | None = None,
+    ) -> None:
+        self.first: Final = first
+        self.last: Final = last
+        self.step: Final = step
+        self.finder: Final = finder
+
+    def positions(self, argv: list[bytes]) -> list[int] | None:
+        """Return the indexes of the keys in `argv`, None if they cannot be found."""
+        if self.finder is not None:
+            return self.finder(argv)
+        if self.first == 0:
+            return []
+        last = self.last if self.last >= 0 else len(argv) + self.last
+        return list(range(self.first, min(last, len(argv) - 1) + 1, self.step))
+
+
+def numkeys_positions(argv: list[bytes], at: int) -> list[int] | None:
+    """Return the key positions of a command whose argument `at` counts the keys that follow it."""
+    if at >= len(argv) or not argv[at].isdigit():
+        return None
+    count = int(argv[at])
+    if count <= 0 or at + count >= len(argv):
+        return None
+    return list(range(at + 1, at + 1 + count))
+
+
+def _numkeys1(argv: list[bytes]) -> list[int] | None:
+    return numkeys_positions(argv, 1)
+
+
+def _numkeys2(argv: list[bytes]) -> list[int] | None:
+    return numkeys_positions(argv, 2)
+
+
+def _store_numkeys2(argv: list[bytes]) -> list[int] | None:
+    sources = numkeys_positions(argv, 2)
+    return None if sources is None else [1, *sources]
+
+
+NO_KEYS: Final = KeySpec(0, 0, 0)
+KEY1: Final = KeySpec(1, 1, 1)
+KEY2: Final = KeySpec(2, 2, 1)  # OBJECT ENCODING key and other subcommands
+KEYS12: Final = KeySpec(1, 2, 1)  # RENAME, LMOVE
+ALL_KEYS: Final = KeySpec(1, -1, 1)
+KEYS_FROM2: Final = KeySpec(2, -1, 1)  # BITOP
+KEY_VALUES: Final = KeySpec(1, -1, 2)  # MSET
+KEYS_TIMEOUT: Final = KeySpec(1, -2, 1)  # BLPOP
+NUMKEYS1: Final = KeySpec(0, 0, 0, _numkeys1)  # ZUNION numkeys key...
+NUMKEYS2: Final = KeySpec(0, 0, 0, _numkeys2)  # EVAL script numkeys key..., BLMPOP timeout numkeys key...
+STORE_NUMKEYS2: Final = KeySpec(1, 1, 1, _store_numkeys2)  # ZUNIONSTORE destination numkeys key...
+
+
+class Context:
+    """One session's view of the server while a command runs: `argv` is that command's."""
+
+    def __init__(self, session: Session, services: "Services") -> None:
+        self.session: Final = session
+        self.services: Final = services
+        self.state: Final[KeyspaceState] = services.state
+        self.db: Database = session.db
+        self.argv: list[bytes] = []
+        self.command: Command | None = None
+
+    def require(self, key: bytes) -> Entry:
+        """Return the live entry at `key` for a change; raises `no such key`."""
+        entry = self.db.lookup_write(key)
+        if entry is None:
+            raise CommandError(NO_SUCH_KEY)
+        return entry
+
+    def delete_if_empty(self, entry: Entry, length: int) -> None:
+        """Remove `entry` once its collection has no element left, with event `del`."""
+        if length == 0:
+            self.db.remove(entry)
+            self.db.notify(GENERIC, b"del", entry.key)
+
+    def block(self, kind: bytes, keys: list[bytes], timeout_us: int, timeout_reply: object) -> object:
+        """Block the client until a key in `keys` holds a value of TYPE `kind`; return what the handler returns.
+
+        `timeout_us` 0 waits for ever.  When a key is ready the same command runs again: a handler tries first and
+        blocks if it finds nothing.  Inside MULTI or a script the reply is `timeout_reply` at once."""
+        session = self.session
+        if session.deny_blocking:
+            return timeout_reply
+        if session.waiter is None:
+            deadline_us = self.services.clock.monotonic_us() + timeout_us if timeout_us > 0 else 0
+            waiter = Waiter(session, kind, list(dict.fromkeys(keys)), deadline_us, timeout_reply)
+            session.waiter = waiter
+            session.waiting_row = self.command
+            session.waiting_argv = self.argv
+            self.services.blocking.add(waiter, self.db)
+        return BLOCKED
+
+
+Handler = Callable[[Context], object]
+
+
+class Command:
+    """A row of the command table, with its statistics."""
+
+    def __init__(
+        self,
+        name: bytes,
+        arity: int,
+        flags: int,
+        handler: Handler,
+        keys: KeySpec = NO_KEYS,
+        *,
+        since: bytes = b"1.0.0",
+        summary: bytes = b"",
+        subcommands: "list[Command] | None" = None,
+    ) -> None:
+        self.name: Final = name  # upper case; a subcommand's own name, such as GETNAME
+        self.arity: Final = arity  # with the name (and container); negative: at least
+        self.flags: Final = flags
+        self.handler: Final = handler
+        self.keys: Final = keys
+        self.since: Final = since
+        self.summary: Final = summary
+        self.group: bytes = b""
+        self.full_name: bytes = name.lower()  # `client|getname` for a subcommand
+        self.subcommands: dict[bytes, Command] | None = None
+        if subcommands is not None:
+            self.subcommands = {}
+            for row in subcommands:
+                row.full_name = self.full_name + b"|" + row.full_name
+                self.subcommands[row.name] = row
+        self.calls: int = 0
+        self.usec: int = 0
+        self.rejected_calls: int = 0
+        self.failed_calls: int = 0
+
+    def reset_statistics(self) -> None:
+        """Start counting again, subcommands included."""
+        self.calls = 0
+        self.usec = 0
+        self.rejected_calls = 0
+        self.failed_calls = 0
+        if self.subcommands is not None:
+            for row in self.subcommands.values():
+                row.reset_statistics()
+
+
+@trait
+class CommandRunner:
+    """Dispatch, as handlers see it (EXEC, scripts)."""
+
+    def call(self, cx: Context, row: Command) -> object:
+        """Run `row` on `cx` (its argv set): handler, statistics, dirty count."""
+        raise NotImplementedError
+
+    def release(self, session: Session, reply: object) -> None:
+        """End the wait of a blocked session with `reply`."""
+        raise NotImplementedError
+
+    def refusal(self, argv: list[bytes]) -> bytes | None:
+        """Return the error text if `argv` names no command or has a wrong number of arguments, else None."""
+        raise NotImplementedError
+
+    def find(self, argv: list[bytes]) -> Command | None:
+        """Return the row for `argv`, the subcommand's row for a container; None if there is none."""
+        raise NotImplementedError
+
+
+@trait
+class ServerControl:
+    """What commands may ask of the process."""
+
+    def shutdown(self, save: bool) -> None:
+        """End the event loop after the current turn."""
+        raise NotImplementedError
+
+    def apply_config(self, name: str) -> None:
+        """Take over a parameter that has just been changed."""
+        raise NotImplementedError
+
+
+class Stats:
+    """Counters behind INFO."""
+
+    def __init__(self) -> None:
+        self.commands_processed: int = 0
+        self.connections_received: int = 0
+        self.rejected_connections: int = 0
+        self.net_input_bytes: int = 0
+        self.net_output_bytes: int = 0
+        self.error_replies: int = 0
+        self.unexpected_errors: int = 0
+        self.errors: dict[bytes, int] = {}  # error code -> count
+
+    def reset(self) -> None:
+        """Start counting again (CONFIG RESETSTAT)."""
+        self.commands_processed = 0
+        self.connections_received = 0
+        self.rejected_connections = 0
+        self.net_input_bytes = 0
+        self.net_output_bytes = 0
+        self.error_replies = 0
+        self.unexpected_errors = 0
+        self.errors = {}
+
+    def count_error(self, text: bytes) -> None:
+        """Count an error reply by its code."""
+        self.error_replies += 1
+        code = text.split(b" ", 1)[0]
+        if len(self.errors) < 128 or code in self.errors:
+            self.errors[code] = self.errors.get(code, 0) + 1
+
+
+class Services:
+    """Everything that commands share; made once by the composition root."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        random: Random,
+        config: Config,
+        limits: Limits,
+        state: KeyspaceState,
+        databases: list[Database],
+        pubsub: PubSub,
+        blocking: Blocking,
+        expiry: ActiveExpiry,
+        control: ServerControl,
+        run_id: bytes,
+    ) -> None:
+        self.clock: Final = clock
+        self.random: Final = random
+        self.config: Final = config
+        self.limits: Final = limits
+        self.state: Final = state
+        self.databases: Final = databases
+        self.pubsub: Final = pubsub
+        self.blocking: Final = blocking
+        self.expiry: Final = expiry
+        self.control: Final = control
+        self.run_id: Final = run_id
+        self.started_us: Final = clock.now_us()
+        self.stats: Final = Stats()
+        self.slowlog: Final = SlowLog()
+        self.sessions: Final[dict[int, Session]] = {}
+        self.commands: dict[bytes, Command] = {}
+        self.runner: CommandRunner | None = None
+
+    def require_runner(self) -> CommandRunner:
+        """Return dispatch, which the composition root sets before the first command."""
+        runner = self.runner
+        if runner is None:
+            raise RuntimeError("dispatch is not wired yet")
+        return runner

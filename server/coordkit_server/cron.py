@@ -1,0 +1,45 @@
+"""Periodic work, `hz` times a second: the clock of idle databases, active expiry, idle clients, garbage."""
+
+import gc
+from typing import Final
+
+from coordkit_server.context import Services
+
+# share of each period that active expiry may use, as Redis's default effort: 25 %
+EXPIRY_SHARE: Final = 4
+# runs of the cron between collections of the youngest generation; exceptions and tracebacks are the only cycles
+COLLECT_EVERY: Final = 100
+
+
+class Cron:
+    """Runs what is due."""
+
+    def __init__(self, services: Services) -> None:
+        self._services: Final = services
+        self._next_us: int = 0
+        self._runs: int = 0
+
+    def run_due(self) -> int:
+        """Run the periodic work if its time has come; return when it comes next (monotonic us)."""
+        services = self._services
+        now_us = services.clock.monotonic_us()
+        if now_us >= self._next_us:
+            period_us = 1_000_000 // services.config.number("hz")
+            self._next_us = now_us + period_us
+            services.state.now_ms = services.clock.now_us() // 1000
+            services.expiry.cycle(services.databases, period_us // EXPIRY_SHARE)
+            self._close_idle()
+            self._runs += 1
+            if self._runs % COLLECT_EVERY == 0:
+                gc.collect(0)
+        return self._next_us
+
+    def _close_idle(self) -> None:
+        """Close clients that have been silent for longer than `timeout` seconds."""
+        timeout_s = self._services.config.number("timeout")
+        if timeout_s == 0:
+            return
+        oldest_us = self._services.clock.now_us() - timeout_s * 1_000_000
+        for session in list(self._services.sessions.values()):
+            if session.active_us < oldest_us and session.waiter is None and session.client_type() == b"normal":
+                session.sink.close_now()

@@ -1,0 +1,1 @@
+"""One data structure a file: no keys, no clock, no replies."""

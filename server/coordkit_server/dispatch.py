@@ -1,0 +1,255 @@
+"""From an argv to a reply: look the command up, pass the gates, run it, serve the clients it made ready.
+
+Map: Dispatcher.execute (one request of a client), _gate (the checks that ordinary clients skip), call (one command:
+handler, statistics), serve_ready (blocked clients), find (the command table).
+"""
+
+from typing import Final
+
+from coordkit_server.context import (
+    ALLOW_BUSY,
+    NO_AUTH,
+    NO_MULTI,
+    SKIP_SLOWLOG,
+    Command,
+    CommandRunner,
+    Context,
+    Services,
+)
+from coordkit_server.errors import (
+    BUSY_SCRIPT,
+    NOT_IN_MULTI,
+    CommandError,
+    clean,
+    unknown_command,
+    unknown_subcommand,
+    wrong_arity,
+)
+from coordkit_server.errors import NO_AUTH as NO_AUTH_TEXT
+from coordkit_server.keyspace.database import type_name
+from coordkit_server.keyspace.waiter import Waiter
+from coordkit_server.resp.reply import BLOCKED, NO_REPLY, QUEUED, ErrorReply
+from coordkit_server.session import (
+    GATE_AUTH,
+    GATE_MULTI,
+    GATE_SUBSCRIBED,
+    REPLY_OFF,
+    REPLY_ON,
+    REPLY_SKIP,
+    REPLY_SKIP_NEXT,
+    Queued,
+    Session,
+)
+
+# what a RESP2 client may call while it is subscribed
+_SUBSCRIBED_COMMANDS: Final = frozenset(
+    [
+        b"SUBSCRIBE",
+        b"PSUBSCRIBE",
+        b"SSUBSCRIBE",
+        b"UNSUBSCRIBE",
+        b"PUNSUBSCRIBE",
+        b"SUNSUBSCRIBE",
+        b"PING",
+        b"QUIT",
+        b"RESET",
+    ]
+)
+# what runs at once between MULTI and EXEC
+_NEVER_QUEUED: Final = frozenset([b"EXEC", b"DISCARD", b"MULTI", b"WATCH", b"QUIT", b"RESET"])
+
+
+class Dispatcher(CommandRunner):
+    """The one gate through which every command passes."""
+
+    def __init__(self, services: Services) -> None:
+        self._services: Final = services
+        self._state: Final = services.state
+        self._clock: Final = services.clock
+        self._stats: Final = services.stats
+        self._table: Final[dict[bytes, Command]] = {}
+        self._now_us: int = services.clock.now_us()
+        self.script_busy: bool = False  # a script has run past busy-reply-threshold
+        self._serving: bool = False
+        for row in services.commands.values():
+            self._table[row.name] = row
+            self._table[row.name.lower()] = row
+
+    def begin_batch(self) -> None:
+        """Read the clock: the event loop calls it before it executes what one read brought."""
+        self._now_us = self._clock.now_us()
+
+    def find(self, argv: list[bytes]) -> Command | None:
+        """Return the row for `argv`, the subcommand's row for a container; None if there is none."""
+        row = self._table.get(argv[0])
+        if row is None:
+            row = self._table.get(argv[0].upper())
+            if row is None:
+                return None
+        subcommands = row.subcommands
+        if subcommands is not None and len(argv) > 1:
+            return subcommands.get(argv[1].upper())
+        return row
+
+    def refusal(self, argv: list[bytes]) -> bytes | None:
+        """Return the error text if `argv` names no command or has a wrong number of arguments, else None."""
+        row = self.find(argv)
+        if row is not None:
+            size = len(argv)
+            if size == row.arity or (row.arity < 0 and size >= -row.arity):
+                return None
+            row.rejected_calls += 1
+            return wrong_arity(row.full_name)
+        if len(argv) > 1 and self._table.get(argv[0].upper()) is not None:
+            return unknown_subcommand(argv[0].upper(), argv[1])
+        return unknown_command(argv)
+
+    def execute(self, cx: Context, argv: list[bytes]) -> object:
+        """Return the reply to one request; errors come back as ErrorReply."""
+        session = cx.session
+        now_us = self._now_us
+        self._state.now_ms = now_us // 1000
+        session.active_us = now_us
+        row = self.find(argv)
+        size = len(argv)
+        if row is None or not (size == row.arity or (row.arity < 0 and size >= -row.arity)):
+            return self._refuse(session, self.refusal(argv) or unknown_command(argv))
+        if session.gates or self.script_busy:
+            refused = self._gate(session, row, argv)
+            if refused is not None:
+                return refused
+        cx.argv = argv
+        cx.db = session.db
+        session.last_command = row.full_name
+        reply = self.call(cx, row)
+        if self._state.ready and not self._serving:
+            self.serve_ready()
+        return reply
+
+    def _refuse(self, session: Session, text: bytes) -> object:
+        """Return an error that was found before the command ran; it also dooms an open transaction."""
+        if session.gates & GATE_MULTI:
+            session.queue_failed = True
+        self._stats.count_error(text)
+        return ErrorReply(text)
+
+    def _gate(self, session: Session, row: Command, argv: list[bytes]) -> object:
+        """Return what a client in a special state gets instead of the command; None to let it run."""
+        gates = session.gates
+        if gates & GATE_AUTH and not row.flags & NO_AUTH:
+            row.rejected_calls += 1
+            return self._refuse(session, NO_AUTH_TEXT)
+        if self.script_busy and not row.flags & ALLOW_BUSY:
+            row.rejected_calls += 1
+            return self._refuse(session, BUSY_SCRIPT)
+        if gates & GATE_SUBSCRIBED and row.name not in _SUBSCRIBED_COMMANDS:
+            return self._refuse(
+                session,
+                b"ERR Can't execute '" + row.full_name + b"': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / "
+                b"RESET are allowed in this context",
+            )
+        if gates & GATE_MULTI and row.name not in _NEVER_QUEUED:
+            if row.flags & NO_MULTI:
+                row.rejected_calls += 1
+                return self._refuse(session, NOT_IN_MULTI)
+            session.queue.append(Queued(row, argv))
+            return QUEUED
+        return None
+
+    def call(self, cx: Context, row: Command) -> object:
+        """Run `row` on `cx` (its argv set): handler, statistics.  Returns the reply, an ErrorReply for an error."""
+        start_us = self._now_us
+        cx.command = row
+        try:
+            reply = row.handler(cx)
+        except CommandError as error:
+            row.failed_calls += 1
+            self._stats.count_error(error.message)
+            reply = ErrorReply(clean(error.message))
+        end_us = self._clock.now_us()
+        self._now_us = end_us
+        row.calls += 1
+        row.usec += end_us - start_us
+        self._stats.commands_processed += 1
+        slowlog = self._services.slowlog
+        if slowlog.threshold_us >= 0 and end_us - start_us >= slowlog.threshold_us and not row.flags & SKIP_SLOWLOG:
+            slowlog.add(
+                cx.argv,
+                start_us,
+                end_us - start_us,
+                cx.session.address,
+                cx.session.name,
+            )
+        return reply
+
+    def serve_ready(self) -> None:
+        """Run the commands of blocked clients again whose keys have become ready, in order of arrival."""
+        self._serving = True
+        state = self._state
+        while state.ready:
+            ready = state.ready
+            state.ready = []
+            for database, key in ready:
+                queue = database.waiting.get(key)
+                if queue is None:
+                    continue
+                for waiter in list(queue):
+                    entry = database.peek(key)
+                    if entry is None:
+                        if waiter.wakes_on_missing:
+                            self._retry(waiter)
+                    elif type_name(entry.value) == waiter.kind or waiter.wakes_on_missing:
+                        self._retry(waiter)
+        self._serving = False
+
+    def _retry(self, waiter: Waiter) -> None:
+        """Run the blocked command again; if it gets a reply, send it and let the client go on."""
+        session = waiter.client
+        if not isinstance(session, Session) or session.waiter is not waiter:
+            return
+        row = session.waiting_row
+        if not isinstance(row, Command):
+            return
+        cx = Context(session, self._services)
+        cx.argv = session.waiting_argv
+        reply = self.call(cx, row)
+        if reply is BLOCKED:
+            return
+        self.release(session, reply)
+
+    def release(self, session: Session, reply: object) -> None:
+        """End the wait of a blocked session with `reply`."""
+        waiter = session.waiter
+        if waiter is None:
+            return
+        self._services.blocking.remove(waiter, session.db)
+        session.waiter = None
+        session.waiting_row = None
+        session.waiting_argv = []
+        if session.reply_mode == REPLY_ON:
+            session.send(reply)
+        session.sink.resume()
+
+    def expire_waiters(self) -> None:
+        """Reply to the blocked clients whose timeout has passed."""
+        now_us = self._clock.monotonic_us()
+        while True:
+            waiter = self._services.blocking.pop_due(now_us)
+            if waiter is None:
+                return
+            session = waiter.client
+            if isinstance(session, Session):
+                self.release(session, waiter.timeout_reply)
+
+
+def wants_reply(session: Session, reply: object) -> bool:
+    """Return True if `reply` is to be sent, in the session's reply mode (CLIENT REPLY), which moves on."""
+    if session.reply_mode == REPLY_ON:
+        return reply is not NO_REPLY and reply is not BLOCKED
+    if session.reply_mode == REPLY_SKIP_NEXT:
+        session.reply_mode = REPLY_SKIP
+        return False
+    if session.reply_mode == REPLY_SKIP:
+        session.reply_mode = REPLY_ON
+        return False
+    return session.reply_mode != REPLY_OFF

@@ -1,0 +1,123 @@
+"""Every error text of the server, equal to Redis's to the byte, and the exception that carries one.
+
+    CommandError            an error reply: a handler raises it, dispatch turns it into `-...`
+    ProtocolError           the client broke the protocol: reply, then close
+
+Rule of the room: a text stands here once; handlers name it.  Texts include their code (`ERR`, `WRONGTYPE`, ...).
+"""
+
+from typing import Final
+
+
+class CommandError(Exception):
+    """An error reply.  `message` is the whole line without the leading `-`."""
+
+    def __init__(self, message: bytes) -> None:
+        super().__init__(message)
+        self.message: Final = message
+
+
+class ProtocolError(Exception):
+    """A request that breaks RESP; `message` follows `ERR Protocol error: ` and the connection closes."""
+
+    def __init__(self, message: bytes) -> None:
+        super().__init__(message)
+        self.message: Final = message
+
+
+# general
+SYNTAX: Final = b"ERR syntax error"
+WRONG_TYPE: Final = b"WRONGTYPE Operation against a key holding the wrong kind of value"
+NOT_INTEGER: Final = b"ERR value is not an integer or out of range"
+NOT_FLOAT: Final = b"ERR value is not a valid float"
+OUT_OF_RANGE: Final = b"ERR value is out of range"
+MUST_BE_POSITIVE: Final = b"ERR value is out of range, must be positive"
+INDEX_OUT_OF_RANGE: Final = b"ERR index out of range"
+NO_SUCH_KEY: Final = b"ERR no such key"
+OVERFLOW: Final = b"ERR increment or decrement would overflow"
+NAN_OR_INFINITY: Final = b"ERR increment would produce NaN or Infinity"
+STRING_TOO_LONG: Final = b"ERR string exceeds maximum allowed size (proto-max-bulk-len)"
+INVALID_CURSOR: Final = b"ERR invalid cursor"
+INVALID_DB_INDEX: Final = b"ERR invalid DB index"
+DB_INDEX_OUT_OF_RANGE: Final = b"ERR DB index is out of range"
+SAME_OBJECT: Final = b"ERR source and destination objects are the same"
+INVALID_TIMEOUT: Final = b"ERR timeout is not a float or out of range"
+NEGATIVE_TIMEOUT: Final = b"ERR timeout is negative"
+OFFSET_OUT_OF_RANGE: Final = b"ERR offset is out of range"
+
+# connection and authentication
+NO_AUTH: Final = b"NOAUTH Authentication required."
+WRONG_PASS: Final = b"WRONGPASS invalid username-password pair or user is disabled."
+AUTH_NO_PASSWORD: Final = (
+    b"ERR AUTH <password> called without any password configured for the default user. "
+    b"Are you sure your configuration is correct?"
+)
+NO_PROTO: Final = b"NOPROTO unsupported protocol version"
+PROTO_NOT_INTEGER: Final = b"ERR Protocol version is not an integer or out of range"
+HELLO_NO_AUTH: Final = (
+    b"NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH "
+    b"<user> <pass> option can be used to authenticate the client and select the RESP protocol version at the "
+    b"same time"
+)
+CLIENT_NAME_INVALID: Final = b"ERR Client names cannot contain spaces, newlines or special characters."
+NO_SUCH_CLIENT: Final = b"ERR No such client"
+MAX_CLIENTS: Final = b"ERR max number of clients reached"
+DENIED: Final = (
+    b"DENIED Redis is running in protected mode because protected mode is enabled and no password is set for the "
+    b"default user. In this mode connections are only accepted from the loopback interface."
+)
+
+# transactions
+NESTED_MULTI: Final = b"ERR MULTI calls can not be nested"
+WATCH_IN_MULTI: Final = b"ERR WATCH inside MULTI is not allowed"
+EXEC_WITHOUT_MULTI: Final = b"ERR EXEC without MULTI"
+DISCARD_WITHOUT_MULTI: Final = b"ERR DISCARD without MULTI"
+EXEC_ABORT: Final = b"EXECABORT Transaction discarded because of previous errors."
+NOT_IN_MULTI: Final = b"ERR Command not allowed inside a transaction"
+
+# scripting
+NO_SCRIPT: Final = b"NOSCRIPT No matching script. Please use EVAL."
+OOM: Final = b"OOM command not allowed when used memory > 'maxmemory'."
+BUSY_SCRIPT: Final = b"BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE."
+NOT_BUSY: Final = b"NOTBUSY No scripts in execution right now."
+LOADING: Final = b"LOADING Redis is loading the dataset in memory"
+
+
+def wrong_type() -> CommandError:
+    """Return the WRONGTYPE error."""
+    return CommandError(WRONG_TYPE)
+
+
+def syntax_error() -> CommandError:
+    """Return the plain syntax error."""
+    return CommandError(SYNTAX)
+
+
+def wrong_arity(full_name: bytes) -> bytes:
+    """Return the text for a wrong number of arguments; `full_name` as in `config|get`, lower case."""
+    return b"ERR wrong number of arguments for '" + full_name + b"' command"
+
+
+def unknown_command(argv: list[bytes]) -> bytes:
+    """Return the unknown-command text: the name and the first arguments, 128 bytes each at most."""
+    shown = b""
+    for arg in argv[1:]:
+        if len(shown) >= 128:
+            break
+        shown += b"'" + arg[: 128 - len(shown)] + b"' "
+    return clean(b"ERR unknown command '" + argv[0][:128] + b"', with args beginning with: " + shown)
+
+
+def unknown_subcommand(container: bytes, name: bytes) -> bytes:
+    """Return the text for a subcommand that does not exist; `container` in upper case."""
+    return clean(b"ERR unknown subcommand '" + name[:128] + b"'. Try " + container + b" HELP.")
+
+
+def invalid_expire(command: bytes) -> CommandError:
+    """Return the error for an expire time that is zero, negative or overflows; `command` in lower case."""
+    return CommandError(b"ERR invalid expire time in '" + command + b"' command")
+
+
+def clean(message: bytes) -> bytes:
+    """Return `message` fit for one reply line: CR and LF become spaces."""
+    return message.replace(b"\r", b" ").replace(b"\n", b" ")

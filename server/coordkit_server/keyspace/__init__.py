@@ -1,0 +1,1 @@
+"""Databases of keys: lookup, expiry, watching, blocking, events."""

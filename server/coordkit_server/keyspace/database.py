@@ -1,0 +1,310 @@
+"""One database: keys to entries, with lazy expiry, expiry and random indexes, WATCH and readiness of blocked clients.
+
+Map: Entry, KeyspaceState (what all databases of a server share), Database (lookup, write, expiry, scan, flush).
+
+`_order` holds every entry, densely: an entry knows its `slot`, a removed entry's place is taken by the last one.
+That gives uniform random keys in O(1), and SCAN a stateless cursor: it walks from the end to the front, so an entry
+can only move towards places that are still to be visited, and a key present from start to end is returned at least
+once.  `_volatile` does the same for keys with a time to live, for sampling by active expiry.
+"""
+
+from typing import Final
+
+from coordkit_server.datatypes.value import Value
+from coordkit_server.keyspace.notify import (
+    EXPIRED,
+    KEY_MISS,
+    KEYEVENT,
+    KEYSPACE,
+    NEW,
+    EventSink,
+)
+from coordkit_server.keyspace.waiter import Waiter
+from coordkit_server.keyspace.watch import Tracker, Watcher
+
+NO_EXPIRY: Final = -1
+
+
+class Entry:
+    """A key, its value (bytes, bytearray or a Value) and what the keyspace knows about it."""
+
+    def __init__(self, key: bytes, value: object, slot: int, access_ms: int) -> None:
+        self.key: bytes = key
+        self.value: object = value
+        self.expire_at_ms: int = NO_EXPIRY
+        self.slot: int = slot
+        self.volatile_slot: int = -1
+        self.access_ms: int = access_ms
+
+
+class KeyspaceState:
+    """Counters, flags and sinks shared by all databases of one server."""
+
+    def __init__(self, events: EventSink, tracker: Tracker) -> None:
+        self.now_ms: int = 0  # time of the command that runs; frozen for a whole script or transaction
+        self.dirty: int = 0  # changes since start; dispatch compares it before and after a command
+        self.notify_flags: int = 0
+        self.tracking: bool = False
+        self.expiry_paused: bool = False  # CLIENT PAUSE, DEBUG SET-ACTIVE-EXPIRE: reads see expired keys as gone
+        self.no_touch: bool = False
+        self.hits: int = 0
+        self.misses: int = 0
+        self.expired_keys: int = 0
+        self.events: Final = events
+        self.tracker: Final = tracker
+        self.ready: list[tuple[Database, bytes]] = []  # keys that blocked clients wait for and that were touched
+
+
+class Database:
+    """The keys of one numbered database."""
+
+    def __init__(self, index: int, state: KeyspaceState) -> None:
+        self.index: int = index
+        self.state: Final = state
+        self._entries: dict[bytes, Entry] = {}
+        self._order: list[Entry] = []
+        self._volatile: list[Entry] = []
+        self._watched: dict[bytes, list[Watcher]] = {}
+        self.waiting: Final[dict[bytes, dict[Waiter, None]]] = {}  # blocked clients by key, kept by keyspace.blocking
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def lookup_read(self, key: bytes) -> Entry | None:
+        """Return the live entry at `key` for a read, None if absent.  Counts hit or miss, marks the access."""
+        state = self.state
+        entry = self._entries.get(key)
+        if entry is None or (entry.expire_at_ms >= 0 and self._expire_if_due(entry)):
+            state.misses += 1
+            if state.notify_flags & KEY_MISS:
+                self.notify(KEY_MISS, b"keymiss", key)
+            return None
+        state.hits += 1
+        if not state.no_touch:
+            entry.access_ms = state.now_ms
+        return entry
+
+    def lookup_write(self, key: bytes) -> Entry | None:
+        """Return the live entry at `key` for a change, None if absent; an expired one is removed first."""
+        entry = self._entries.get(key)
+        if entry is None or (entry.expire_at_ms >= 0 and self._expire_if_due(entry)):
+            return None
+        if not self.state.no_touch:
+            entry.access_ms = self.state.now_ms
+        return entry
+
+    def peek(self, key: bytes) -> Entry | None:
+        """Return the live entry at `key` without touching access time or statistics."""
+        entry = self._entries.get(key)
+        if entry is None or (entry.expire_at_ms >= 0 and self._expire_if_due(entry)):
+            return None
+        return entry
+
+    def exists(self, key: bytes) -> bool:
+        """Return True if `key` holds a live value.  Leaves access time and statistics alone."""
+        return self.peek(key) is not None
+
+    def _expire_if_due(self, entry: Entry) -> bool:
+        """Return True if `entry`, which has a time to live, is past it; removes it unless expiry is paused."""
+        if entry.expire_at_ms > self.state.now_ms:
+            return False
+        if not self.state.expiry_paused:
+            self.expire_now(entry)
+        return True
+
+    # -- writing -------------------------------------------------------------------------------------------------
+
+    def add(self, key: bytes, value: object) -> Entry:
+        """Store `value` at `key`, which must be absent (after lookup_write); return its entry.
+
+        Wakes clients that wait for the key.  The caller calls `modified`."""
+        entry = Entry(key, value, len(self._order), self.state.now_ms)
+        self._entries[key] = entry
+        self._order.append(entry)
+        if self.waiting and key in self.waiting:
+            self.state.ready.append((self, key))
+        if self.state.notify_flags & NEW:
+            self.notify(NEW, b"new", key)
+        return entry
+
+    def set(self, key: bytes, value: object) -> Entry:
+        """Store `value` at `key`, replacing whatever is there and clearing its time to live; return the entry.
+
+        Includes `modified`."""
+        entry = self.lookup_write(key)
+        if entry is None:
+            entry = self.add(key, value)
+        else:
+            entry.value = value
+            if entry.expire_at_ms >= 0:
+                self.clear_expiry(entry)
+            if self.waiting and key in self.waiting:
+                self.state.ready.append((self, key))
+        self.modified(key)
+        return entry
+
+    def modified(self, key: bytes) -> None:
+        """Note a change of `key`: dirty count, watchers, tracking clients.  Call it once for each change."""
+        state = self.state
+        state.dirty += 1
+        if self._watched:
+            self._touch_watched(key)
+        if state.tracking:
+            state.tracker.key_modified(key, self.index)
+
+    def signal_ready(self, key: bytes) -> None:
+        """Note that `key` may now satisfy a blocked client.  `add` and `set` do it by themselves."""
+        if self.waiting and key in self.waiting:
+            self.state.ready.append((self, key))
+
+    def delete(self, key: bytes) -> bool:
+        """Remove `key`; return False if it was absent or expired.  Includes `modified`, not the event."""
+        entry = self._entries.get(key)
+        if entry is None or (entry.expire_at_ms >= 0 and self._expire_if_due(entry)):
+            return False
+        self.remove(entry)
+        self.modified(key)
+        return True
+
+    def remove(self, entry: Entry) -> None:
+        """Take `entry` out, with no event and no `modified`."""
+        del self._entries[entry.key]
+        order = self._order
+        last = order.pop()
+        if last is not entry:
+            order[entry.slot] = last
+            last.slot = entry.slot
+        if entry.volatile_slot >= 0:
+            self.clear_expiry(entry)
+        if self.waiting and entry.key in self.waiting:
+            self.state.ready.append((self, entry.key))
+
+    def notify(self, event_class: int, event: bytes, key: bytes) -> None:
+        """Publish a keyspace event if CONFIG notify-keyspace-events asks for its class."""
+        flags = self.state.notify_flags
+        if flags & event_class and flags & (KEYSPACE | KEYEVENT):
+            self.state.events.publish_event(flags, self.index, event, key)
+
+    # -- time to live --------------------------------------------------------------------------------------------
+
+    def set_expiry(self, entry: Entry, at_ms: int) -> None:
+        """Give `entry` the absolute expiry time `at_ms` (ms since the epoch)."""
+        if entry.volatile_slot < 0:
+            entry.volatile_slot = len(self._volatile)
+            self._volatile.append(entry)
+        entry.expire_at_ms = at_ms
+
+    def clear_expiry(self, entry: Entry) -> bool:
+        """Take the time to live from `entry`; return False if it had none."""
+        slot = entry.volatile_slot
+        if slot < 0:
+            return False
+        last = self._volatile.pop()
+        if last is not entry:
+            self._volatile[slot] = last
+            last.volatile_slot = slot
+        entry.volatile_slot = -1
+        entry.expire_at_ms = NO_EXPIRY
+        return True
+
+    def expire_now(self, entry: Entry) -> None:
+        """Remove `entry` because its time has come: event `expired`, statistics, watchers, tracking."""
+        self.remove(entry)
+        self.state.expired_keys += 1
+        self.notify(EXPIRED, b"expired", entry.key)
+        if self._watched:
+            self._touch_watched(entry.key)
+        if self.state.tracking:
+            self.state.tracker.key_modified(entry.key, self.index)
+
+    def volatile_count(self) -> int:
+        """Return how many keys have a time to live."""
+        return len(self._volatile)
+
+    def volatile_at(self, position: int) -> Entry:
+        """Return the entry at `position` (0 <= position < volatile_count()) of the expiry index."""
+        return self._volatile[position]
+
+    # -- WATCH ---------------------------------------------------------------------------------------------------
+
+    def watch(self, key: bytes, watcher: Watcher) -> None:
+        """Tell `watcher` when `key` changes."""
+        watchers = self._watched.get(key)
+        if watchers is None:
+            self._watched[key] = [watcher]
+        else:
+            watchers.append(watcher)
+
+    def unwatch(self, key: bytes, watcher: Watcher) -> None:
+        """Undo `watch`."""
+        watchers = self._watched.get(key)
+        if watchers is not None and watcher in watchers:
+            watchers.remove(watcher)
+            if not watchers:
+                del self._watched[key]
+
+    def _touch_watched(self, key: bytes) -> None:
+        """Tell the watchers of `key`."""
+        watchers = self._watched.get(key)
+        if watchers is not None:
+            for watcher in watchers:
+                watcher.key_changed()
+
+    # -- walking -------------------------------------------------------------------------------------------------
+
+    def scan(self, cursor: int, count: int) -> tuple[int, list[Entry]]:
+        """Return (next cursor, at most `count` entries); cursor 0 starts, a returned 0 ends.
+
+        A key present from the first call to the last is returned at least once.  Expired entries may be among them."""
+        size = len(self._order)
+        end = size if cursor == 0 or cursor > size else cursor
+        start = end - count
+        if start <= 0:
+            return 0, self._order[:end]
+        return start, self._order[start:end]
+
+    def entry_at(self, position: int) -> Entry:
+        """Return the entry at `position` (0 <= position < len(db)), for uniform random choice."""
+        return self._order[position]
+
+    def entries(self) -> list[Entry]:
+        """Return all entries, as a copy; expired ones may be among them."""
+        return self._order[:]
+
+    def flush(self) -> int:
+        """Remove every key; return how many there were.  Watchers of keys that existed are told."""
+        removed = len(self._order)
+        if self._watched:
+            for key in list(self._watched):
+                if key in self._entries:
+                    self._touch_watched(key)
+        if self.waiting:
+            for key in self.waiting:
+                if key in self._entries:
+                    self.state.ready.append((self, key))
+        self._entries = {}
+        self._order = []
+        self._volatile = []
+        self.state.dirty += removed
+        return removed
+
+    def swap_contents(self, other: "Database") -> None:
+        """Exchange all keys with `other` (SWAPDB); watchers and blocked clients stay with their number."""
+        for first, second in ((self, other), (other, self)):
+            for key in list(first._watched):
+                if key in self._entries or key in second._entries:
+                    first._touch_watched(key)
+        self._entries, other._entries = other._entries, self._entries
+        self._order, other._order = other._order, self._order
+        self._volatile, other._volatile = other._volatile, self._volatile
+        for database in (self, other):
+            for key in database.waiting:
+                if key in database._entries:
+                    self.state.ready.append((database, key))
+
+
+def type_name(value: object) -> bytes:
+    """Return the TYPE of a stored value."""
+    return value.type_name() if isinstance(value, Value) else b"string"

@@ -1,0 +1,23 @@
+"""One blocked command: what it waits for and what it replies when time is up."""
+
+from typing import Final
+
+
+class Waiter:
+    """A blocked client's wait.  `kind` is the TYPE that can serve it; `client` is opaque here."""
+
+    def __init__(
+        self,
+        client: object,
+        kind: bytes,
+        keys: list[bytes],
+        deadline_us: int,
+        timeout_reply: object,
+    ) -> None:
+        self.client: Final = client
+        self.kind: Final = kind
+        self.keys: Final = keys
+        self.deadline_us: Final = deadline_us
+        self.timeout_reply: Final = timeout_reply
+        self.wakes_on_missing: bool = False  # XREADGROUP: also when the key goes away
+        self.active: bool = False

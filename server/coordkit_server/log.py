@@ -1,0 +1,46 @@
+"""The server's log: one line an event on standard output or a file, in Redis's layout."""
+
+import os
+import sys
+from datetime import datetime
+from typing import Final
+
+_LEVELS: Final = {"debug": 0, "verbose": 1, "notice": 2, "warning": 3, "nothing": 4}
+_MARKS: Final = ".-*#"
+
+
+class Log:
+    """Writes lines at or above a level."""
+
+    def __init__(self, path: str, level: str) -> None:
+        self._path: Final = path
+        self._level: int = _LEVELS[level]
+
+    def set_level(self, level: str) -> None:
+        """Drop lines below `level` from now on."""
+        self._level = _LEVELS[level]
+
+    def notice(self, text: str) -> None:
+        """Write something worth knowing."""
+        self._write(2, text)
+
+    def warning(self, text: str) -> None:
+        """Write something important."""
+        self._write(3, text)
+
+    def write(self, level: int, text: str) -> None:
+        """Write at `level` 0 (debug) to 3 (warning)."""
+        self._write(level, text)
+
+    def _write(self, level: int, text: str) -> None:
+        """Write one line, `pid:role time mark text`."""
+        if level < self._level:
+            return
+        stamp = datetime.now().astimezone().strftime("%d %b %Y %H:%M:%S.%f")[:-3]
+        line = f"{os.getpid()}:M {stamp} {_MARKS[level]} {text}\n"
+        if self._path:
+            with open(self._path, "a", encoding="utf-8") as file:
+                file.write(line)
+        else:
+            sys.stdout.write(line)
+            sys.stdout.flush()

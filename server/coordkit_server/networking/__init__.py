@@ -1,0 +1,1 @@
+"""Sockets: event loop, connections, listeners."""

@@ -1,0 +1,296 @@
+"""One client's socket: read once, parse, execute everything that arrived, write once.
+
+Back-pressure: a client that does not read its replies is not read from while its output is over the soft mark, and is
+closed at the hard limit of its class (client-output-buffer-limit).  A blocked client is not read from either: what it
+pipelined waits in the kernel and in the parser.
+"""
+
+import socket
+from typing import Final
+
+from mypy_extensions import trait
+
+from coordkit_server.context import Context, Services
+from coordkit_server.dispatch import Dispatcher, wants_reply
+from coordkit_server.errors import ProtocolError
+from coordkit_server.networking.eventloop import EventLoop, Flushable, Handler
+from coordkit_server.networking.poller import READ, WRITE
+from coordkit_server.resp.encoder import encode
+from coordkit_server.resp.reply import BLOCKED, NO_REPLY, ErrorReply
+from coordkit_server.resp.request import RequestParser
+from coordkit_server.session import GATE_AUTH, REPLY_ON, OutputSink, Session
+
+READ_SIZE: Final = 16 * 1024
+READ_SIZE_MAX: Final = 1024 * 1024
+# replies of a pipeline are sent when so many chunks have gathered, so that a long pipeline streams
+FLUSH_CHUNKS: Final = 4096
+# a client with more unsent output than this is not read from until it has taken some
+OUTPUT_SOFT: Final = 1024 * 1024
+JOIN_LIMIT: Final = 256 * 1024
+
+
+@trait
+class ConnectionOwner:
+    """Told when a connection ends."""
+
+    def connection_closed(self, connection: "Connection") -> None:
+        """Drop what is kept for `connection`."""
+        raise NotImplementedError
+
+
+class OutputLimit:
+    """client-output-buffer-limit of one class: hard bytes, soft bytes, soft seconds; 0 means none."""
+
+    def __init__(self) -> None:
+        self.hard: int = 0
+        self.soft: int = 0
+        self.soft_us: int = 0
+
+
+class Connection(Handler, Flushable, OutputSink):
+    """A connected client."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        ident: int,
+        loop: EventLoop,
+        dispatcher: Dispatcher,
+        services: Services,
+        owner: ConnectionOwner,
+    ) -> None:
+        self._socket: Final = sock
+        self._fd: Final = sock.fileno()
+        self._loop: Final = loop
+        self._dispatcher: Final = dispatcher
+        self._services: Final = services
+        self._stats: Final = services.stats
+        self._owner: Final = owner
+        self._parser: Final = RequestParser(services.config.number("proto-max-bulk-len"))
+        self._read_size: int = READ_SIZE
+        self._unsent: list[bytes] = []  # taken from session.out, refused by the socket so far
+        self._unsent_bytes: int = 0
+        self._soft_since_us: int = 0
+        self._mask: int = READ
+        self._flush_asked: bool = False
+        self._executing: bool = False
+        self._closing: bool = False  # close once everything is sent
+        self._closed: bool = False
+        self.limit_normal: OutputLimit = OutputLimit()
+        self.limit_pubsub: OutputLimit = OutputLimit()
+        self.session: Final[Session] = Session(ident, services.databases[0], self, services.clock.now_us())
+        self._cx: Final = Context(self.session, services)
+
+    # -- input ---------------------------------------------------------------------------------------------------
+
+    def on_readable(self) -> None:
+        """Read once and execute what is complete."""
+        try:
+            data = self._socket.recv(self._read_size)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self.close_now()
+            return
+        size = len(data)
+        if size == 0:
+            self.close_now()
+            return
+        self._stats.net_input_bytes += size
+        if size == self._read_size and size < READ_SIZE_MAX:
+            self._read_size = size * 2
+        elif size < READ_SIZE and self._read_size > READ_SIZE:
+            self._read_size = READ_SIZE
+        self._parser.feed(data)
+        self._process()
+
+    def _process(self) -> None:
+        """Execute the requests that are complete, then send the replies."""
+        session = self.session
+        self._parser.authenticated = not session.gates & GATE_AUTH
+        self._executing = True
+        self._dispatcher.begin_batch()
+        try:
+            self._execute_all(session)
+        except ProtocolError as error:
+            encode(
+                session.out,
+                ErrorReply(b"ERR Protocol error: " + error.message),
+                session.resp3,
+            )
+            self._closing = True
+        self._executing = False
+        if not self._closed:
+            self.flush()
+
+    def _execute_all(self, session: Session) -> None:
+        """Execute requests until none is complete, the client blocks, closes, or has too much output."""
+        parser = self._parser
+        dispatcher = self._dispatcher
+        cx = self._cx
+        while session.waiter is None and not self._closing and not self._closed:
+            argv = parser.next_request()
+            if argv is None:
+                return
+            if len(argv) == 0:
+                continue
+            reply = dispatcher.execute(cx, argv)
+            if session.reply_mode == REPLY_ON:
+                encode_reply(session, reply)
+            elif wants_reply(session, reply):
+                encode_reply(session, reply)
+            if len(session.out) > FLUSH_CHUNKS:
+                self.flush()
+                if self._unsent_bytes > OUTPUT_SOFT:
+                    return
+
+    def resume(self) -> None:
+        """Go on after a block: what was pipelined behind the blocking command runs at the end of this turn."""
+        self._ask_flush()
+
+    def input_bytes(self) -> int:
+        """Return how many received bytes wait to be parsed."""
+        return self._parser.buffered()
+
+    # -- output --------------------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Send what the session has in `out` at the end of this turn."""
+        if not self._executing:
+            self._ask_flush()
+
+    def _ask_flush(self) -> None:
+        """Enter this connection in the loop's list, once."""
+        if not self._flush_asked and not self._closed:
+            self._flush_asked = True
+            self._loop.flush_later(self)
+
+    def flush(self) -> None:
+        """Send as much as the peer takes, then go on with requests that waited."""
+        self._flush_asked = False
+        if self._closed:
+            return
+        session = self.session
+        out = session.out
+        if out:
+            session.out = []
+            if self._unsent:
+                self._unsent.extend(out)
+                for chunk in out:
+                    self._unsent_bytes += len(chunk)
+            else:
+                self._send_fresh(out)
+        if self.closed():
+            return
+        if self._unsent:
+            self._after_partial()
+        elif self._closing:
+            self.close_now()
+            return
+        elif self._mask != READ:
+            self._watch(READ)
+        if not self._executing and session.waiter is None and self._unsent_bytes <= OUTPUT_SOFT:
+            if self._parser.has_more() and not self._closing:
+                self._process()
+
+    def closed(self) -> bool:
+        """Return True once the socket is closed."""
+        return self._closed
+
+    def _send_fresh(self, out: list[bytes]) -> None:
+        """Send new output while nothing older waits."""
+        data = out[0] if len(out) == 1 else b"".join(out)
+        sent = self._send(data)
+        if sent < len(data) and not self._closed:
+            self._unsent = [data[sent:]]
+            self._unsent_bytes = len(data) - sent
+
+    def _send(self, data: bytes) -> int:
+        """Return how many bytes the socket took; closes the connection on an error."""
+        try:
+            sent = self._socket.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError:
+            self.close_now()
+            return 0
+        self._stats.net_output_bytes += sent
+        return sent
+
+    def on_writable(self) -> None:
+        """Send what waits."""
+        while self._unsent and not self._closed:
+            data = self._take()
+            sent = self._send(data)
+            self._unsent_bytes -= sent
+            if sent < len(data):
+                if not self._closed:
+                    self._unsent.insert(0, data[sent:])
+                return
+        self.flush()
+
+    def _take(self) -> bytes:
+        """Return the next bytes to send, up to about JOIN_LIMIT."""
+        size = 0
+        count = 0
+        for chunk in self._unsent:
+            if count > 0 and size + len(chunk) > JOIN_LIMIT:
+                break
+            size += len(chunk)
+            count += 1
+        data = self._unsent[0] if count == 1 else b"".join(self._unsent[:count])
+        del self._unsent[:count]
+        return data
+
+    def _after_partial(self) -> None:
+        """Wait for the peer to read; stop reading from it if it lags; close it at its hard limit."""
+        session = self.session
+        limit = self.limit_pubsub if session.subscription_count() or session.shard_channels else self.limit_normal
+        if limit.hard and self._unsent_bytes > limit.hard:
+            self.close_now()
+            return
+        if limit.soft and self._unsent_bytes > limit.soft:
+            now_us = self._services.clock.monotonic_us()
+            if self._soft_since_us == 0:
+                self._soft_since_us = now_us
+            elif now_us - self._soft_since_us > limit.soft_us:
+                self.close_now()
+                return
+        else:
+            self._soft_since_us = 0
+        self._watch(WRITE if self._unsent_bytes > OUTPUT_SOFT or self._closing else READ | WRITE)
+
+    def _watch(self, mask: int) -> None:
+        """Change what the loop watches, if it differs."""
+        if mask != self._mask:
+            self._mask = mask
+            self._loop.watch(self._fd, mask)
+
+    def unsent_bytes(self) -> int:
+        """Return the bytes of output that wait for the peer."""
+        return self._unsent_bytes
+
+    # -- end -----------------------------------------------------------------------------------------------------
+
+    def close_after_flush(self) -> None:
+        """Close once everything is sent; no further request runs."""
+        self._closing = True
+        self.session.closing = True
+        if not self._executing:
+            self._ask_flush()
+
+    def close_now(self) -> None:
+        """Close at once."""
+        if self._closed:
+            return
+        self._closed = True
+        self.session.closing = True
+        self._loop.remove(self._fd)
+        self._socket.close()
+        self._owner.connection_closed(self)
+
+
+def encode_reply(session: Session, reply: object) -> None:
+    """Append `reply` to the session's output unless it is a marker for none."""
+    if reply is not BLOCKED and reply is not NO_REPLY:
+        encode(session.out, reply, session.resp3)

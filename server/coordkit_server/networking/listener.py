@@ -1,0 +1,85 @@
+"""Listening sockets: TCP on each bound address, a unix socket, and the owner socket of an embedded server."""
+
+import os
+import socket
+from typing import Final
+
+from mypy_extensions import trait
+
+from coordkit_server.networking.eventloop import EventLoop, Handler
+
+ACCEPT_BATCH: Final = 1000
+
+
+@trait
+class Acceptor:
+    """Takes new connections."""
+
+    def accepted(self, sock: socket.socket) -> None:
+        """Own the connected, non-blocking `sock`."""
+        raise NotImplementedError
+
+
+class Listener(Handler):
+    """A listening socket in the event loop."""
+
+    def __init__(self, sock: socket.socket, acceptor: Acceptor) -> None:
+        self.socket: Final = sock
+        self._acceptor: Final = acceptor
+
+    def on_readable(self) -> None:
+        """Accept what has connected."""
+        for _ in range(ACCEPT_BATCH):
+            try:
+                sock, _address = self.socket.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                return  # out of descriptors or aborted by the peer: the rest waits for the next turn
+            sock.setblocking(False)
+            if sock.family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            self._acceptor.accepted(sock)
+
+    def on_writable(self) -> None:
+        """Do nothing: listeners are watched for reading only."""
+
+    def close(self, loop: EventLoop) -> None:
+        """Leave the loop and close."""
+        loop.remove(self.socket.fileno())
+        self.socket.close()
+
+
+def bind_tcp(address: str, port: int, backlog: int) -> socket.socket:
+    """Return a listening TCP socket.  Raises OSError if the address cannot be bound."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((address, port))
+        sock.listen(backlog)
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def bind_unix(path: str, permissions: int, backlog: int) -> socket.socket:
+    """Return a listening unix socket at `path`, replacing a stale one.  Raises OSError."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if os.path.exists(path):
+            os.unlink(path)
+        sock.bind(path)
+        if permissions:
+            os.chmod(path, permissions)
+        sock.listen(backlog)
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    return sock

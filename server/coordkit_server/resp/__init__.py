@@ -1,0 +1,1 @@
+"""Wire format: bytes to argument vectors, replies to bytes. No sockets here."""

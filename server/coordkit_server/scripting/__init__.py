@@ -1,0 +1,1 @@
+"""Lua scripts: the engine, value conversion, libraries and the script cache."""

@@ -1,0 +1,193 @@
+"""The state of one client, with no socket: database, protocol, transaction, watches, subscriptions, blocking.
+
+`gates` collects every reason for which dispatch must look twice at a command; it is 0 for an ordinary client.
+"""
+
+from typing import Final
+
+from mypy_extensions import trait
+
+from coordkit_server.keyspace.database import Database
+from coordkit_server.keyspace.waiter import Waiter
+from coordkit_server.keyspace.watch import Watcher
+from coordkit_server.pubsub import PubSub, Subscriber, remove
+from coordkit_server.resp.encoder import encode
+from coordkit_server.resp.reply import PushReply
+
+GATE_MULTI: Final = 1  # between MULTI and EXEC: commands are queued
+GATE_AUTH: Final = 2  # not authenticated
+GATE_SUBSCRIBED: Final = 4  # RESP2 with subscriptions: few commands allowed
+
+REPLY_ON: Final = 0
+REPLY_OFF: Final = 1
+REPLY_SKIP_NEXT: Final = 2  # CLIENT REPLY SKIP: the reply of the next command is dropped
+REPLY_SKIP: Final = 3  # the command that runs now is the one whose reply is dropped
+
+
+@trait
+class OutputSink:
+    """The connection below a session."""
+
+    def wake(self) -> None:
+        """Send what the session has in `out` at the end of this turn of the event loop."""
+        raise NotImplementedError
+
+    def close_after_flush(self) -> None:
+        """Close the connection once everything in `out` is sent."""
+        raise NotImplementedError
+
+    def close_now(self) -> None:
+        """Close the connection at once."""
+        raise NotImplementedError
+
+    def resume(self) -> None:
+        """Go on reading and executing: the session is no longer blocked."""
+        raise NotImplementedError
+
+    def input_bytes(self) -> int:
+        """Return how many received bytes wait to be parsed."""
+        raise NotImplementedError
+
+
+class NullSink(OutputSink):
+    """A sink for sessions without a connection (scripts, replay): output is dropped."""
+
+    def wake(self) -> None:
+        """Do nothing: there is no peer."""
+
+    def close_after_flush(self) -> None:
+        """Do nothing: there is no peer."""
+
+    def close_now(self) -> None:
+        """Do nothing: there is no peer."""
+
+    def resume(self) -> None:
+        """Do nothing: there is no peer."""
+
+    def input_bytes(self) -> int:
+        """Return 0."""
+        return 0
+
+
+class Queued:
+    """A command between MULTI and EXEC.  `row` is its Command row, opaque here."""
+
+    def __init__(self, row: object, argv: list[bytes]) -> None:
+        self.row: Final = row
+        self.argv: Final = argv
+
+
+class Watched:
+    """A watched key, and whether it was live at WATCH: its expiry then counts as a change."""
+
+    def __init__(self, database: Database, key: bytes, was_live: bool) -> None:
+        self.database: Final = database
+        self.key: Final = key
+        self.was_live: Final = was_live
+
+
+class Session(Subscriber, Watcher):
+    """One client."""
+
+    def __init__(self, ident: int, database: Database, sink: OutputSink, created_us: int) -> None:
+        self.id: Final = ident
+        self.db: Database = database
+        self.sink: OutputSink = sink
+        self.created_us: Final = created_us
+        self.active_us: int = created_us  # last command
+        self.last_command: bytes = b"NULL"  # full name, for CLIENT LIST
+        self.address: bytes = b""
+        self.local_address: bytes = b""
+        self.fd: int = -1
+        self.gates: int = 0
+        self.resp3: bool = False
+        self.user: bytes = b"default"
+        self.authenticated: bool = True
+        self.name: bytes = b""
+        self.lib_name: bytes = b""
+        self.lib_version: bytes = b""
+        self.reply_mode: int = REPLY_ON
+        self.no_evict: bool = False
+        self.no_touch: bool = False
+        self.closing: bool = False
+        self.out: list[bytes] = []
+        # transaction
+        self.queue: list[Queued] = []
+        self.queue_failed: bool = False
+        self.watched: list[Watched] = []
+        self.watched_changed: bool = False
+        # subscriptions
+        self.channels: Final[dict[bytes, None]] = {}
+        self.patterns: Final[dict[bytes, None]] = {}
+        self.shard_channels: Final[dict[bytes, None]] = {}
+        # blocking
+        self.waiter: Waiter | None = None
+        self.waiting_row: object = None
+        self.waiting_argv: list[bytes] = []
+        self.deny_blocking: bool = False  # inside EXEC or a script: blocking commands reply at once
+        self.in_script: bool = False
+
+    def deliver(self, message: PushReply) -> None:
+        """Queue a pub/sub or invalidation message."""
+        if self.reply_mode != REPLY_OFF or self.resp3:
+            encode(self.out, message, self.resp3)
+            self.sink.wake()
+
+    def send(self, reply: object) -> None:
+        """Queue `reply` outside the usual request and reply turn."""
+        encode(self.out, reply, self.resp3)
+        self.sink.wake()
+
+    def key_changed(self) -> None:
+        """Note that a watched key changed."""
+        self.watched_changed = True
+
+    def watch(self, database: Database, key: bytes) -> None:
+        """Note changes of `key` until EXEC, DISCARD or UNWATCH."""
+        for watched in self.watched:
+            if watched.database is database and watched.key == key:
+                return
+        self.watched.append(Watched(database, key, database.exists(key)))
+        database.watch(key, self)
+
+    def unwatch_all(self) -> None:
+        """Stop watching."""
+        for watched in self.watched:
+            watched.database.unwatch(watched.key, self)
+        self.watched = []
+        self.watched_changed = False
+
+    def reset_transaction(self) -> None:
+        """Leave MULTI, drop the queue and all watches."""
+        self.queue = []
+        self.queue_failed = False
+        self.gates &= ~GATE_MULTI
+        self.unwatch_all()
+
+    def leave(self, pubsub: PubSub) -> None:
+        """End all subscriptions silently: the client is gone or was reset."""
+        for name in self.channels:
+            remove(pubsub.channels, name, self)
+        for name in self.patterns:
+            remove(pubsub.patterns, name, self)
+        for name in self.shard_channels:
+            remove(pubsub.shard_channels, name, self)
+        self.channels.clear()
+        self.patterns.clear()
+        self.shard_channels.clear()
+        self.set_subscribed_gate()
+
+    def set_subscribed_gate(self) -> None:
+        """Restrict a RESP2 client to the pub/sub commands while it has subscriptions."""
+        if not self.resp3 and (self.subscription_count() or self.shard_channels):
+            self.gates |= GATE_SUBSCRIBED
+        else:
+            self.gates &= ~GATE_SUBSCRIBED
+
+    def client_type(self) -> bytes:
+        """Return the client's class as CLIENT LIST TYPE names it."""
+        return b"pubsub" if self.subscription_count() or self.shard_channels else b"normal"
+
+    def subscription_count(self) -> int:
+        """Return the number of channels and patterns."""
+        return len(self.channels) + len(self.patterns)
