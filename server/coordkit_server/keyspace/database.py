@@ -5,7 +5,7 @@ Map: Entry, KeyspaceState (what all databases of a server share), Database (look
 `_order` holds every entry, densely: an entry knows its `slot`, a removed entry's place is taken by the last one.
 That gives uniform random keys in O(1), and SCAN a stateless cursor: it walks from the end to the front, so an entry
 can only move towards places that are still to be visited, and a key present from start to end is returned at least
-once.  `_volatile` does the same for keys with a time to live, for sampling by active expiry.
+once.  `_expiring` does the same for keys with a time to live, for sampling by active expiry.
 """
 
 from typing import Final
@@ -63,7 +63,7 @@ class Database:
         self.state: Final = state
         self._entries: dict[bytes, Entry] = {}
         self._order: list[Entry] = []
-        self._volatile: list[Entry] = []
+        self._expiring: list[Entry] = []
         self._watched: dict[bytes, list[Watcher]] = {}
         self.waiting: Final[dict[bytes, dict[Waiter, None]]] = {}  # blocked clients by key, kept by keyspace.blocking
 
@@ -192,8 +192,8 @@ class Database:
     def set_expiry(self, entry: Entry, at_ms: int) -> None:
         """Give `entry` the absolute expiry time `at_ms` (ms since the epoch)."""
         if entry.volatile_slot < 0:
-            entry.volatile_slot = len(self._volatile)
-            self._volatile.append(entry)
+            entry.volatile_slot = len(self._expiring)
+            self._expiring.append(entry)
         entry.expire_at_ms = at_ms
 
     def clear_expiry(self, entry: Entry) -> bool:
@@ -201,9 +201,9 @@ class Database:
         slot = entry.volatile_slot
         if slot < 0:
             return False
-        last = self._volatile.pop()
+        last = self._expiring.pop()
         if last is not entry:
-            self._volatile[slot] = last
+            self._expiring[slot] = last
             last.volatile_slot = slot
         entry.volatile_slot = -1
         entry.expire_at_ms = NO_EXPIRY
@@ -221,11 +221,11 @@ class Database:
 
     def volatile_count(self) -> int:
         """Return how many keys have a time to live."""
-        return len(self._volatile)
+        return len(self._expiring)
 
     def volatile_at(self, position: int) -> Entry:
         """Return the entry at `position` (0 <= position < volatile_count()) of the expiry index."""
-        return self._volatile[position]
+        return self._expiring[position]
 
     # -- WATCH ---------------------------------------------------------------------------------------------------
 
@@ -286,7 +286,7 @@ class Database:
                     self.state.ready.append((self, key))
         self._entries = {}
         self._order = []
-        self._volatile = []
+        self._expiring = []
         self.state.dirty += removed
         return removed
 
@@ -298,7 +298,7 @@ class Database:
                     first._touch_watched(key)
         self._entries, other._entries = other._entries, self._entries
         self._order, other._order = other._order, self._order
-        self._volatile, other._volatile = other._volatile, self._volatile
+        self._expiring, other._expiring = other._expiring, self._expiring
         for database in (self, other):
             for key in database.waiting:
                 if key in database._entries:
