@@ -47,9 +47,7 @@ def dotted(name: str) -> str:
 
 
 def test_compiled_list_beside_the_directory_names_every_module() -> None:
-    assert modules_to_compile() == SETUP.COMPILED, (
-        "setup.py: COMPILED names every module, in alphabetical order"
-    )
+    assert modules_to_compile() == SETUP.COMPILED, "setup.py: COMPILED names every module, in alphabetical order"
 
 
 @pytest.mark.skipif(os.environ.get("COORDKIT_EXPECT_COMPILED") != "1", reason="make testc asks for it")

@@ -26,18 +26,14 @@ def test_program_missing_in_ci_fails(monkeypatch: pytest.MonkeyPatch) -> None:
         peers.program("no-such-program")
 
 
-def test_node_modules_without_the_package_in_ci_fails(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_node_modules_without_the_package_in_ci_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CI", "true")
     monkeypatch.setenv("COORDKIT_NODE_MODULES", str(tmp_path))
     with pytest.raises(pytest.fail.Exception, match="npm package ioredis"):
         peers.node_modules("ioredis")
 
 
-def test_node_modules_with_the_package_returns_the_directory(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_node_modules_with_the_package_returns_the_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "ioredis").mkdir()
     monkeypatch.setenv("COORDKIT_NODE_MODULES", str(tmp_path))
     assert peers.node_modules("ioredis") == tmp_path

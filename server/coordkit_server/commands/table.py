@@ -1,6 +1,6 @@
 """The command table: the rows of every group, joined and checked."""
 
-from coordkit_server.commands import connection, pubsub, server, transactions
+from coordkit_server.commands import command_info, connection, info, pubsub, server, slowlog, transactions
 from coordkit_server.context import Command
 
 
@@ -9,7 +9,10 @@ def build_table() -> dict[bytes, Command]:
     groups: list[tuple[bytes, list[Command]]] = [
         (b"connection", connection.commands()),
         (b"pubsub", pubsub.commands()),
+        (b"server", command_info.commands()),
+        (b"server", info.commands()),
         (b"server", server.commands()),
+        (b"server", slowlog.commands()),
         (b"transactions", transactions.commands()),
     ]
     table: dict[bytes, Command] = {}

@@ -1,0 +1,285 @@
+"""INFO (group "server"): sections of `field:value` lines, with measured values only.
+
+Map: one function a section, SECTIONS (order and which are default), `info`.
+"""
+
+import os
+import resource
+import sys
+from collections.abc import Callable
+from typing import Final
+
+from coordkit_server import REDIS_LEVEL, __version__
+from coordkit_server.context import LOADING, STALE, Command, Context
+from coordkit_server.resp.reply import VerbatimReply
+
+Fields = list[tuple[str, object]]
+
+
+def _server(cx: Context) -> Fields:
+    """Return who this server is."""
+    services = cx.services
+    uptime_s = (services.clock.now_us() - services.started_us) // 1_000_000
+    system = os.uname()
+    return [
+        ("redis_version", REDIS_LEVEL),
+        ("redis_git_sha1", "00000000"),
+        ("redis_git_dirty", 0),
+        ("redis_mode", "standalone"),
+        ("server_name", "coordkit"),
+        ("coordkit_version", __version__),
+        ("os", f"{system.sysname} {system.release} {system.machine}"),
+        ("arch_bits", 64 if sys.maxsize > 2**32 else 32),
+        ("multiplexing_api", "epoll" if sys.platform == "linux" else "selectors"),
+        ("process_id", os.getpid()),
+        ("run_id", services.run_id.decode("ascii")),
+        ("tcp_port", services.config.number("port")),
+        ("server_time_usec", services.clock.now_us()),
+        ("uptime_in_seconds", uptime_s),
+        ("uptime_in_days", uptime_s // 86400),
+        ("hz", services.config.number("hz")),
+        ("configured_hz", services.config.number("hz")),
+        ("executable", sys.executable),
+        ("config_file", ""),
+    ]
+
+
+def _clients(cx: Context) -> Fields:
+    """Return how many clients there are, by kind."""
+    sessions = cx.services.sessions.values()
+    subscribers = 0
+    watching = 0
+    for session in sessions:
+        if session.subscription_count() or session.shard_channels:
+            subscribers += 1
+        if session.watched:
+            watching += 1
+    return [
+        ("connected_clients", len(cx.services.sessions)),
+        ("cluster_connections", 0),
+        ("maxclients", cx.services.config.number("maxclients")),
+        ("blocked_clients", cx.services.blocking.count),
+        ("tracking_clients", 0),
+        ("pubsub_clients", subscribers),
+        ("watching_clients", watching),
+        ("clients_in_timeout_table", cx.services.blocking.count),
+        ("total_blocking_keys", _blocking_keys(cx)),
+    ]
+
+
+def _blocking_keys(cx: Context) -> int:
+    """Return the number of keys that clients are blocked on."""
+    total = 0
+    for database in cx.services.databases:
+        total += len(database.waiting)
+    return total
+
+
+def resident_bytes() -> int:
+    """Return the resident memory of this process; where the system does not tell, its peak."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * resource.getpagesize()
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _memory(cx: Context) -> Fields:
+    """Return memory in use: of the whole process, since Python does not tell what its data takes."""
+    used = resident_bytes()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    limit = cx.services.config.number("maxmemory")
+    return [
+        ("used_memory", used),
+        ("used_memory_human", human_bytes(used)),
+        ("used_memory_rss", used),
+        ("used_memory_rss_human", human_bytes(used)),
+        ("used_memory_peak", max(peak, used)),
+        ("used_memory_peak_human", human_bytes(max(peak, used))),
+        ("maxmemory", limit),
+        ("maxmemory_human", human_bytes(limit)),
+        ("maxmemory_policy", cx.services.config.text("maxmemory-policy")),
+        ("mem_fragmentation_ratio", "1.00"),
+        ("mem_allocator", "python"),
+    ]
+
+
+def human_bytes(size: int) -> str:
+    """Return `size` as `1.50M`."""
+    if size < 1024:
+        return f"{size}B"
+    value = float(size)
+    for unit in "KMGTPE":
+        value /= 1024
+        if value < 1024:
+            return f"{value:.2f}{unit}"
+    return f"{size}B"
+
+
+def _persistence(cx: Context) -> Fields:
+    """Return the state of persistence: this server keeps everything in memory."""
+    return [
+        ("loading", 0),
+        ("async_loading", 0),
+        ("rdb_changes_since_last_save", cx.state.dirty),
+        ("rdb_bgsave_in_progress", 0),
+        ("rdb_last_save_time", cx.services.started_us // 1_000_000),
+        ("rdb_last_bgsave_status", "ok"),
+        ("aof_enabled", 0),
+        ("aof_rewrite_in_progress", 0),
+        ("aof_rewrite_scheduled", 0),
+        ("aof_last_bgrewrite_status", "ok"),
+        ("aof_last_write_status", "ok"),
+    ]
+
+
+def _stats(cx: Context) -> Fields:
+    """Return counters since start or CONFIG RESETSTAT."""
+    stats = cx.services.stats
+    pubsub = cx.services.pubsub
+    return [
+        ("total_connections_received", stats.connections_received),
+        ("total_commands_processed", stats.commands_processed),
+        ("total_net_input_bytes", stats.net_input_bytes),
+        ("total_net_output_bytes", stats.net_output_bytes),
+        ("rejected_connections", stats.rejected_connections),
+        ("expired_keys", cx.state.expired_keys),
+        ("evicted_keys", 0),
+        ("keyspace_hits", cx.state.hits),
+        ("keyspace_misses", cx.state.misses),
+        ("pubsub_channels", len(pubsub.channels)),
+        ("pubsub_patterns", len(pubsub.patterns)),
+        ("pubsubshard_channels", len(pubsub.shard_channels)),
+        ("latest_fork_usec", 0),
+        ("total_forks", 0),
+        ("tracking_total_keys", 0),
+        ("tracking_total_items", 0),
+        ("tracking_total_prefixes", 0),
+        ("unexpected_error_replies", stats.unexpected_errors),
+        ("total_error_replies", stats.error_replies),
+    ]
+
+
+def _replication(cx: Context) -> Fields:
+    """Return the replication state: a primary without replicas."""
+    return [
+        ("role", "master"),
+        ("connected_slaves", 0),
+        ("master_failover_state", "no-failover"),
+        ("master_replid", cx.services.run_id.decode("ascii")),
+        ("master_repl_offset", 0),
+        ("second_repl_offset", -1),
+        ("repl_backlog_active", 0),
+    ]
+
+
+def _cpu(cx: Context) -> Fields:
+    """Return the processor time this process has used, in seconds."""
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return [
+        ("used_cpu_sys", f"{own.ru_stime:.6f}"),
+        ("used_cpu_user", f"{own.ru_utime:.6f}"),
+        ("used_cpu_sys_children", f"{children.ru_stime:.6f}"),
+        ("used_cpu_user_children", f"{children.ru_utime:.6f}"),
+    ]
+
+
+def _modules(cx: Context) -> Fields:
+    """Return the loaded modules: there are none."""
+    return []
+
+
+def _commandstats(cx: Context) -> Fields:
+    """Return calls and time of each command that was called."""
+    fields: Fields = []
+    for row in called_rows(cx):
+        per_call = row.usec / row.calls if row.calls else 0.0
+        value = f"calls={row.calls},usec={row.usec},usec_per_call={per_call:.2f}"
+        value += f",rejected_calls={row.rejected_calls},failed_calls={row.failed_calls}"
+        fields.append((f"cmdstat_{row.full_name.decode('ascii')}", value))
+    return fields
+
+
+def called_rows(cx: Context) -> list[Command]:
+    """Return the rows, subcommands included, that were called or refused since the last reset."""
+    rows: list[Command] = []
+    for row in cx.services.commands.values():
+        rows.append(row)
+        if row.subcommands is not None:
+            rows.extend(row.subcommands.values())
+    return [row for row in rows if row.calls or row.rejected_calls or row.failed_calls]
+
+
+def _errorstats(cx: Context) -> Fields:
+    """Return how often each error code was replied."""
+    return [
+        (f"errorstat_{code.decode('utf-8', 'replace')}", f"count={count}")
+        for code, count in cx.services.stats.errors.items()
+    ]
+
+
+def _cluster(cx: Context) -> Fields:
+    """Return the cluster state: this server has none."""
+    return [("cluster_enabled", 0)]
+
+
+def _keyspace(cx: Context) -> Fields:
+    """Return the number of keys of each database that has any."""
+    fields: Fields = []
+    for database in cx.services.databases:
+        if len(database):
+            fields.append((f"db{database.index}", _keyspace_line(len(database), database.volatile_count())))
+    return fields
+
+
+def _keyspace_line(keys: int, expires: int) -> str:
+    """Return the line of one database; the average time to live is not sampled and says 0, as on an idle server."""
+    return f"keys={keys},expires={expires},avg_ttl=0"
+
+
+class Section:
+    """A section of INFO."""
+
+    def __init__(self, title: str, read: Callable[[Context], Fields], default: bool) -> None:
+        self.title: Final = title
+        self.read: Final = read
+        self.default: Final = default
+
+
+def sections() -> list[Section]:
+    """Return all sections in the order INFO prints them."""
+    return [
+        Section("Server", _server, True),
+        Section("Clients", _clients, True),
+        Section("Memory", _memory, True),
+        Section("Persistence", _persistence, True),
+        Section("Stats", _stats, True),
+        Section("Replication", _replication, True),
+        Section("CPU", _cpu, True),
+        Section("Modules", _modules, True),
+        Section("Commandstats", _commandstats, False),
+        Section("Errorstats", _errorstats, True),
+        Section("Cluster", _cluster, True),
+        Section("Keyspace", _keyspace, True),
+    ]
+
+
+def info(cx: Context) -> object:
+    """INFO [section [section ...]] -> text; `default`, `all` and `everything` stand for several sections."""
+    wanted = [word.decode("utf-8", "replace").lower() for word in cx.argv[1:]] or ["default"]
+    everything = "all" in wanted or "everything" in wanted
+    default = "default" in wanted
+    parts: list[str] = []
+    for section in sections():
+        if everything or (default and section.default) or section.title.lower() in wanted:
+            lines = [f"# {section.title}"]
+            for name, value in section.read(cx):
+                lines.append(f"{name}:{value}")
+            parts.append("\r\n".join(lines) + "\r\n")
+    return VerbatimReply(b"txt", "\r\n".join(parts).encode("utf-8", "replace"))
+
+
+def commands() -> list[Command]:
+    """Return the row of INFO."""
+    return [Command(b"INFO", -1, LOADING | STALE, info, summary=b"Tells about the server in sections of text.")]

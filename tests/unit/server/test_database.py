@@ -1,0 +1,112 @@
+"""The keyspace: expiry, SCAN's guarantee, watching, random keys."""
+
+from collections.abc import Callable
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coordkit_server.keyspace.database import Database, KeyspaceState
+from coordkit_server.keyspace.notify import ALL, KEYEVENT, EventSink, format_flags, parse_flags
+from coordkit_server.keyspace.watch import Tracker, Watcher
+
+
+class Events(EventSink):
+    def __init__(self) -> None:
+        self.seen: list[tuple[bytes, bytes]] = []
+
+    def publish_event(self, flags: int, db_index: int, event: bytes, key: bytes) -> None:
+        self.seen.append((event, key))
+
+
+class NoTracker(Tracker):
+    def key_modified(self, key: bytes, db_index: int) -> None:
+        raise AssertionError("nobody tracks")
+
+
+class Flag(Watcher):
+    def __init__(self) -> None:
+        self.raised = False
+
+    def key_changed(self) -> None:
+        self.raised = True
+
+
+def database() -> tuple[Database, Events]:
+    events = Events()
+    state = KeyspaceState(events, NoTracker())
+    state.now_ms = 1000
+    state.notify_flags = ALL | KEYEVENT
+    return Database(0, state), events
+
+
+def test_lookup_due_key_is_gone_with_its_event() -> None:
+    db, events = database()
+    entry = db.set(b"k", b"v")
+    db.set_expiry(entry, 1500)
+    assert db.lookup_read(b"k") is entry
+    db.state.now_ms = 1500
+    assert db.lookup_read(b"k") is None
+    assert len(db) == 0
+    assert events.seen == [(b"expired", b"k")]
+    assert db.volatile_count() == 0
+
+
+def test_set_over_a_volatile_key_clears_the_time_to_live() -> None:
+    db, _ = database()
+    db.set_expiry(db.set(b"k", b"v"), 1500)
+    db.set(b"k", b"w")
+    db.state.now_ms = 9999
+    entry = db.lookup_read(b"k")
+    assert entry is not None
+    assert entry.value == b"w"
+
+
+def test_watch_change_of_the_key_is_told() -> None:
+    db, _ = database()
+    changes: list[Callable[[], object]] = [
+        lambda: db.set(b"k", b"v"),
+        lambda: db.delete(b"k"),
+        lambda: (db.set(b"k", b"v"), db.flush()),
+    ]
+    for change in changes:
+        flag = Flag()
+        db.watch(b"k", flag)
+        change()
+        assert flag.raised
+        db.unwatch(b"k", flag)
+
+
+@given(
+    start=st.integers(min_value=1, max_value=60),
+    count=st.integers(min_value=1, max_value=10),
+    moves=st.lists(st.tuples(st.booleans(), st.integers(0, 99)), max_size=120),
+)
+def test_scan_returns_what_was_there_all_the_time(start: int, count: int, moves: list[tuple[bool, int]]) -> None:
+    db, _ = database()
+    for i in range(start):
+        db.set(b"k%d" % i, b"")
+    stable = {b"k%d" % i for i in range(start)}
+    pending = iter(moves)
+    seen: set[bytes] = set()
+    cursor = 0
+    for _ in range(1000):
+        cursor, entries = db.scan(cursor, count)
+        seen.update(entry.key for entry in entries)
+        if cursor == 0:
+            break
+        for insert, number in [move for _, move in zip(range(4), pending, strict=False)]:
+            key = b"k%d" % number
+            if insert:
+                db.set(key, b"")
+            else:
+                db.delete(key)
+                stable.discard(key)
+    assert cursor == 0
+    assert stable <= seen
+
+
+def test_notify_flags_letters_round_trip() -> None:
+    assert parse_flags("KEA") == ALL | 1 | 2
+    assert format_flags(ALL | 1 | 2) == "AKE"
+    assert format_flags(parse_flags("Elg") or 0) == "glE"
+    assert parse_flags("Q") is None

@@ -1,0 +1,56 @@
+"""Reply values to bytes, in both protocols."""
+
+import pytest
+
+from coordkit_server.resp.encoder import encode
+from coordkit_server.resp.reply import (
+    NULL_ARRAY,
+    OK,
+    AttributeReply,
+    BigNumber,
+    ErrorReply,
+    MapReply,
+    PairsReply,
+    PushReply,
+    SetReply,
+    VerbatimReply,
+)
+
+
+def wire(reply: object, *, resp3: bool) -> bytes:
+    out: list[bytes] = []
+    encode(out, reply, resp3)
+    return b"".join(out)
+
+
+@pytest.mark.parametrize(
+    "reply, resp2, resp3",
+    [
+        pytest.param(OK, b"+OK\r\n", b"+OK\r\n", id="simple"),
+        pytest.param(b"ab", b"$2\r\nab\r\n", b"$2\r\nab\r\n", id="bulk"),
+        pytest.param(b"x" * 2000, b"$2000\r\n" + b"x" * 2000 + b"\r\n", None, id="long-bulk"),
+        pytest.param(7, b":7\r\n", b":7\r\n", id="integer"),
+        pytest.param(-70000, b":-70000\r\n", b":-70000\r\n", id="big-integer"),
+        pytest.param(None, b"$-1\r\n", b"_\r\n", id="null"),
+        pytest.param(NULL_ARRAY, b"*-1\r\n", b"_\r\n", id="null-array"),
+        pytest.param(True, b":1\r\n", b"#t\r\n", id="true"),
+        pytest.param(0.5, b"$3\r\n0.5\r\n", b",0.5\r\n", id="double"),
+        pytest.param([1, [b"a"]], b"*2\r\n:1\r\n*1\r\n$1\r\na\r\n", None, id="nested"),
+        pytest.param(MapReply([b"k", 1]), b"*2\r\n$1\r\nk\r\n:1\r\n", b"%1\r\n$1\r\nk\r\n:1\r\n", id="map"),
+        pytest.param(SetReply([1]), b"*1\r\n:1\r\n", b"~1\r\n:1\r\n", id="set"),
+        pytest.param(PushReply([1]), b"*1\r\n:1\r\n", b">1\r\n:1\r\n", id="push"),
+        pytest.param(PairsReply([1, 2]), b"*2\r\n:1\r\n:2\r\n", b"*1\r\n*2\r\n:1\r\n:2\r\n", id="pairs"),
+        pytest.param(VerbatimReply(b"txt", b"hi"), b"$2\r\nhi\r\n", b"=6\r\ntxt:hi\r\n", id="verbatim"),
+        pytest.param(BigNumber(b"123"), b"$3\r\n123\r\n", b"(123\r\n", id="big-number"),
+        pytest.param(AttributeReply([b"a", 1], 2), b":2\r\n", b"|1\r\n$1\r\na\r\n:1\r\n:2\r\n", id="attribute"),
+        pytest.param(ErrorReply(b"ERR no"), b"-ERR no\r\n", b"-ERR no\r\n", id="error"),
+    ],
+)
+def test_encode_reply_in_both_protocols(reply: object, resp2: bytes, resp3: bytes | None) -> None:
+    assert wire(reply, resp3=False) == resp2
+    assert wire(reply, resp3=True) == (resp2 if resp3 is None else resp3)
+
+
+def test_encode_value_that_is_no_reply_raises() -> None:
+    with pytest.raises(TypeError, match="no reply value"):
+        wire(object(), resp3=False)
