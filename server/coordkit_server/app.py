@@ -58,7 +58,7 @@ class Wakeup(Handler):
         """A signal asked for the end."""
         names = os.read(self._fd, 64)
         name = _signal_name(names[0])
-        self._server.log.warning(" ".join(["Received", name, "scheduling shutdown..."]))
+        self._server.log.warning(f"Received {name} scheduling shutdown...")
         self._server.stop()
 
     def on_writable(self) -> None:
