@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SERVER: Final = "server/coordkit_server"
 
-# Every module of the server except INTERPRETED and packages' `__init__` that hold a docstring only (a test
+# Every module of the server except INTERPRETED and packages' `__init__` without functions and classes (a test
 # compares this list with the directory).  Alphabetical, one a line, relative to SERVER.
 COMPILED: Final[list[str]] = [
     "app.py",

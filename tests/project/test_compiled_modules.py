@@ -28,17 +28,19 @@ SETUP = load_setup_script()
 SERVER = ROOT / SETUP.SERVER
 
 
-def holds_docstring_only(path: Path) -> bool:
-    body = ast.parse(path.read_text()).body
-    return all(isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) for node in body)
+def is_plain(node: ast.stmt) -> bool:
+    """Whether a statement is one that compiling would not speed up: a docstring, an import, a constant."""
+    if isinstance(node, ast.Expr | ast.AnnAssign | ast.Assign):
+        return node.value is None or isinstance(node.value, ast.Constant | ast.List)
+    return isinstance(node, ast.Import | ast.ImportFrom)
+
+
+def is_plain_init(path: Path) -> bool:
+    return path.name == "__init__.py" and all(is_plain(node) for node in ast.parse(path.read_text()).body)
 
 
 def modules_to_compile() -> list[str]:
-    names = [
-        path.relative_to(SERVER).as_posix()
-        for path in SERVER.rglob("*.py")
-        if not (path.name == "__init__.py" and holds_docstring_only(path))
-    ]
+    names = [path.relative_to(SERVER).as_posix() for path in SERVER.rglob("*.py") if not is_plain_init(path)]
     return sorted(set(names) - set(SETUP.INTERPRETED))
 
 
@@ -50,7 +52,12 @@ def test_compiled_list_beside_the_directory_names_every_module() -> None:
     assert modules_to_compile() == SETUP.COMPILED, "setup.py: COMPILED names every module, in alphabetical order"
 
 
-@pytest.mark.skipif(os.environ.get("COORDKIT_EXPECT_COMPILED") != "1", reason="make testc asks for it")
+needs_compiled = pytest.mark.skipif(
+    os.environ.get("COORDKIT_EXPECT_COMPILED") != "1", reason="only where compiled code is expected: make testc"
+)
+
+
+@needs_compiled
 def test_compiled_modules_in_a_child_process_are_extensions() -> None:
     names = [dotted(name) for name in SETUP.COMPILED]
     program = "import importlib, sys\nfor name in sys.argv[1:]: print(importlib.import_module(name).__file__)"
@@ -60,6 +67,21 @@ def test_compiled_modules_in_a_child_process_are_extensions() -> None:
     interpreted = [path for path in printed if not path.endswith((".so", ".pyd"))]
     assert len(printed) == len(names)
     assert interpreted == []
+
+
+@needs_compiled
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="reads /proc, which Linux has")
+def test_running_server_has_mapped_the_compiled_unit(tmp_path: Path) -> None:
+    options = ("--port", "0", "--unixsocket", str(tmp_path / "socket"), "--dir", str(tmp_path))
+    server = subprocess.Popen(
+        [sys.executable, "-m", "coordkit_server", *options], stdout=subprocess.PIPE, text=True, cwd="/"
+    )
+    with server:
+        assert server.stdout is not None
+        ready = any("Ready to accept connections" in line for line in server.stdout)
+        mapped = Path(f"/proc/{server.pid}/maps").read_text() if ready else ""
+        server.terminate()
+    assert "coordkit_server__mypyc" in mapped
 
 
 def test_setup_script_with_pure_set_does_not_compile(monkeypatch: pytest.MonkeyPatch) -> None:

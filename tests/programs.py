@@ -15,7 +15,7 @@ def in_ci() -> bool:
 
 
 def missing(what: str) -> NoReturn:
-    """Skip the running test, in CI fail it: there a skipped peer would hide that nothing was compared."""
+    """Skip the running test, in CI fail it: there a skipped test would hide that nothing was compared."""
     message = f"{what} is not installed; .ci/run installs it"
     if in_ci():
         pytest.fail(message)
