@@ -1,0 +1,165 @@
+"""The clients: where an application starts.  `Client` blocks, `AsyncClient` is for asyncio; they offer the
+same.
+
+    async with AsyncClient.from_url("redis://localhost:6379") as ck:
+        async with ck.lock("report", ttl=30).hold(timeout=5) as lease:
+            ...
+
+A client opens nothing before its first use.  One client a process is enough; it may be shared by threads or
+tasks.
+"""
+
+import asyncio
+import os
+from types import TracebackType
+from typing import Final, Self
+
+from coordkit.codec import Codec, JsonCodec
+from coordkit.durations import Duration, to_ms, to_seconds
+from coordkit.guard import AsyncGuard, Guard
+from coordkit.keys import DEFAULT_PREFIX, Keys
+from coordkit.lease import Identity
+from coordkit.lock import AsyncLock, Lock, LockPlans
+from coordkit.renewal import AsyncRenewer, ThreadRenewer
+from coordkit.transports.address import parse_url
+from coordkit.transports.asyncio_ import AsyncioTransport
+from coordkit.transports.base import DEFAULT_TIMEOUT_S, AsyncTransport, Transport
+from coordkit.transports.socket_ import SocketTransport
+
+URL_VARIABLE: Final = "COORDKIT_URL"
+DEFAULT_URL: Final = "redis://localhost:6379"
+
+
+def chosen_url(url: str | None) -> str:
+    """`url`, or the one in the environment, or that of a local server."""
+    return url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
+
+
+class Client:
+    """The toolkit for blocking callers."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        prefix: str = DEFAULT_PREFIX,
+        timeout: Duration = DEFAULT_TIMEOUT_S,
+        codec: Codec | None = None,
+    ) -> None:
+        self.keys = Keys.of(prefix)
+        self.codec: Codec = codec or JsonCodec()
+        self.identity = Identity()
+        self.backend = Guard(transport, timeout_s=to_seconds(timeout, name="timeout"))
+        self.renewer = ThreadRenewer(self.backend)
+
+    @classmethod
+    def from_url(
+        cls,
+        url: str | None = None,
+        *,
+        prefix: str = DEFAULT_PREFIX,
+        timeout: Duration = DEFAULT_TIMEOUT_S,
+        codec: Codec | None = None,
+    ) -> Self:
+        """A client of the server at `url`; without one of COORDKIT_URL, else of redis://localhost:6379.
+
+        `timeout` bounds every call, reconnecting included.  Raises ConfigurationError for a URL it cannot
+        use.
+        """
+        transport = SocketTransport(parse_url(chosen_url(url)), timeout_s=to_seconds(timeout, name="timeout"))
+        return cls(transport, prefix=prefix, timeout=timeout, codec=codec)
+
+    def lock(self, name: str, *, ttl: Duration = 30.0, renew: bool = True) -> Lock:
+        """The lock `name`.  A holder that dies loses it after `ttl`; a living one renews it, unless `renew`
+        is off.
+        """
+        plans = LockPlans(name, ttl_ms=to_ms(ttl, name="ttl"), renewed=renew, keys=self.keys, identity=self.identity)
+        return Lock(plans, backend=self.backend, renewer=self.renewer)
+
+    def ping(self) -> None:
+        """Comes back if the server answers.  Raises ServerUnavailable."""
+        self.backend.execute(("PING",), idempotent=True)
+
+    def close(self) -> None:
+        """Close all connections.  What is still held ends by itself."""
+        self.renewer.close()
+        self.backend.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class AsyncClient:
+    """The toolkit for asyncio."""
+
+    def __init__(
+        self,
+        transport: AsyncTransport,
+        *,
+        prefix: str = DEFAULT_PREFIX,
+        timeout: Duration = DEFAULT_TIMEOUT_S,
+        codec: Codec | None = None,
+    ) -> None:
+        self.keys = Keys.of(prefix)
+        self.codec: Codec = codec or JsonCodec()
+        self.identity = Identity()
+        self.backend = AsyncGuard(transport, timeout_s=to_seconds(timeout, name="timeout"))
+        self._renewers: dict[asyncio.AbstractEventLoop, AsyncRenewer] = {}
+
+    @classmethod
+    def from_url(
+        cls,
+        url: str | None = None,
+        *,
+        prefix: str = DEFAULT_PREFIX,
+        timeout: Duration = DEFAULT_TIMEOUT_S,
+        codec: Codec | None = None,
+    ) -> Self:
+        """A client of the server at `url`; without one of COORDKIT_URL, else of redis://localhost:6379.
+
+        `timeout` bounds every call, reconnecting included.  Raises ConfigurationError for a URL it cannot
+        use.
+        """
+        transport = AsyncioTransport(parse_url(chosen_url(url)), timeout_s=to_seconds(timeout, name="timeout"))
+        return cls(transport, prefix=prefix, timeout=timeout, codec=codec)
+
+    def lock(self, name: str, *, ttl: Duration = 30.0, renew: bool = True) -> AsyncLock:
+        """The lock `name`.  A holder that dies loses it after `ttl`; a living one renews it, unless `renew`
+        is off.
+        """
+        plans = LockPlans(name, ttl_ms=to_ms(ttl, name="ttl"), renewed=renew, keys=self.keys, identity=self.identity)
+        return AsyncLock(plans, backend=self.backend, renewer=self._renewer)
+
+    async def ping(self) -> None:
+        """Comes back if the server answers.  Raises ServerUnavailable."""
+        await self.backend.execute(("PING",), idempotent=True)
+
+    async def aclose(self) -> None:
+        """Close the connections of the running loop.  What is still held ends by itself."""
+        renewer = self._renewers.pop(asyncio.get_running_loop(), None)
+        if renewer is not None:
+            renewer.close()
+        await self.backend.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def _renewer(self) -> AsyncRenewer:
+        """The renewer of the running loop."""
+        loop = asyncio.get_running_loop()
+        renewer = self._renewers.get(loop)
+        if renewer is None:
+            for stale in [other for other in self._renewers if other.is_closed()]:
+                del self._renewers[stale]
+            renewer = self._renewers[loop] = AsyncRenewer(self.backend, loop)
+        return renewer

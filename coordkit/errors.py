@@ -1,0 +1,53 @@
+"""What the toolkit raises.
+
+    CoordkitError
+    ├── ConfigurationError (ValueError)        a value that cannot work: a URL, a ttl, a name
+    ├── ServerUnavailable (ConnectionError)    no answer, and the command was certainly not run
+    ├── OutcomeUnknown                         the command was sent and the answer was lost: it may have run
+    ├── ServerError                            the server answered with an error
+    ├── LockTimeout (TimeoutError)             the lock was not free within the timeout
+    └── LeaseLost                              the lease ended while it was still needed
+
+Errors of the standard library and of clients are mapped where they cross into the toolkit, in `transports`.
+"""
+
+
+class CoordkitError(Exception):
+    """The root of everything the toolkit raises on purpose."""
+
+
+class ConfigurationError(CoordkitError, ValueError):
+    """A setting or an argument that cannot work; the message names it, its value and what is accepted."""
+
+
+class ServerUnavailable(CoordkitError, ConnectionError):
+    """The server gave no answer, and the command was certainly not run: trying again is safe."""
+
+
+class OutcomeUnknown(CoordkitError):
+    """The command was sent and its answer was lost: it may or may not have been run.
+
+    Raised only where running it twice would do harm; what may be repeated is repeated within the call's
+    deadline.
+    """
+
+
+class ServerError(CoordkitError):
+    """The server answered with an error; `code` is its first word (`WRONGTYPE`, `NOSCRIPT`, ...)."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    @property
+    def code(self) -> str:
+        """The first word of the message."""
+        return self.message.partition(" ")[0]
+
+
+class LockTimeout(CoordkitError, TimeoutError):
+    """The lock could not be taken within the timeout; nothing is held."""
+
+
+class LeaseLost(CoordkitError):
+    """The lease ended while it was needed: another owner may hold the lock now, or soon."""

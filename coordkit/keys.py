@@ -1,0 +1,46 @@
+"""Every key and channel name the toolkit uses is built here, and nowhere else.
+
+The part in braces is the hash tag: all keys that one script touches share it, so that a cluster keeps them in
+one slot.
+
+    ck:{lock:NAME}            hash    owner, fence, until_ms, waiters, expires_ms
+    ck:{lock:NAME}:queue      zset    waiting owner -> server time of its arrival in us
+    ck:{lock:NAME}:tickets    hash    waiting owner -> "deadline_ms inbox"
+    ck:inbox:CLIENT           channel the wake-ups of one client; the payload is the waiting owner
+"""
+
+from dataclasses import dataclass
+
+from coordkit.errors import ConfigurationError
+
+DEFAULT_PREFIX = "ck"
+
+
+def encoded_name(name: str, *, kind: str) -> bytes:
+    """`name` as bytes.  Raises ConfigurationError if it is empty; `kind` says whose name it is."""
+    if not name:
+        raise ConfigurationError(f"the name of a {kind} must be a non-empty string, not {name!r}")
+    return name.encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Key builders of one client; `prefix` keeps applications that share a server apart."""
+
+    prefix: bytes
+
+    @classmethod
+    def of(cls, prefix: str) -> "Keys":
+        """The builders for `prefix`.  Raises ConfigurationError for an empty prefix or one with braces."""
+        if not prefix or "{" in prefix or "}" in prefix:
+            raise ConfigurationError(f"a prefix must be non-empty and hold no braces, not {prefix!r}")
+        return cls(prefix.encode())
+
+    def lock(self, name: str) -> tuple[bytes, bytes, bytes]:
+        """The keys of a lock: record, queue, tickets."""
+        record = b"%b:{lock:%b}" % (self.prefix, encoded_name(name, kind="lock"))
+        return record, record + b":queue", record + b":tickets"
+
+    def inbox(self, client_id: bytes) -> bytes:
+        """The channel on which one client is woken."""
+        return b"%b:inbox:%b" % (self.prefix, client_id)

@@ -1,0 +1,239 @@
+"""Leases: what a holder has in its hands, blocking (`Lease`) and asynchronous (`AsyncLease`).
+
+A lease belongs to whoever has the object, never to a thread or a task.  It counts its time on the local clock
+from the moment the request for it was sent, so it is over here no later than on the server.  `Hold` and
+`AsyncHold` are the context managers that take and release one.
+"""
+
+import asyncio
+import itertools
+import logging
+import os
+import secrets
+import threading
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+
+from coordkit.durations import Duration, to_ms
+from coordkit.errors import CoordkitError
+from coordkit.plan import Plan
+from coordkit.renewal import AsyncRenewer, BaseLease, Grant, ThreadRenewer, renew
+from coordkit.runner import run, run_async
+from coordkit.transports.base import AsyncBackend, Backend
+
+log = logging.getLogger("coordkit")
+
+
+class Identity:
+    """Tokens that no other client uses.  A forked child gets an identity of its own."""
+
+    __slots__ = ("_client_id", "_numbers", "_pid")
+
+    def __init__(self) -> None:
+        self._renew()
+
+    def _renew(self) -> None:
+        self._pid = os.getpid()
+        self._client_id = secrets.token_hex(8).encode()
+        self._numbers = itertools.count(1)
+
+    @property
+    def client_id(self) -> bytes:
+        """The token of this client in this process."""
+        if self._pid != os.getpid():
+            self._renew()
+        return self._client_id
+
+    def next_owner(self) -> bytes:
+        """A token for one attempt to own something."""
+        return b"%b:%x" % (self.client_id, next(self._numbers))
+
+
+class Lease(BaseLease):
+    """Something held by a blocking caller."""
+
+    def __init__(
+        self,
+        grant: Grant,
+        *,
+        backend: Backend,
+        renewer: ThreadRenewer,
+        release: Callable[[bytes], Plan[bool]],
+    ) -> None:
+        self._lost: threading.Event | None = None
+        super().__init__(grant)
+        self._backend = backend
+        self._renewer = renewer
+        self._release = release
+        renewer.add(self)
+
+    @property
+    def lost(self) -> threading.Event:
+        """An event that is set when the lease is lost."""
+        if self._lost is None:
+            self._lost = threading.Event()
+            if self.lost_because is not None:
+                self._lost.set()
+        return self._lost
+
+    def expires_in(self) -> float:
+        """Seconds until the lease ends unless it is renewed; 0 when it is over."""
+        return self._expires_in(self._backend.monotonic())
+
+    def check(self) -> None:
+        """Comes back if the lease is held.  Raises LeaseLost if it was lost."""
+        self._check(self._backend.monotonic())
+
+    def extend(self, ttl: Duration) -> None:
+        """Give the lease `ttl` from now on, also at later renewals.  Raises LeaseLost if it is over."""
+        self.check()
+        self.ttl_ms = to_ms(ttl, name="ttl")
+        results, started_s = run(renew([self]), self._backend)
+        self._extended(results[0], started_s)
+
+    def release(self) -> bool:
+        """Whether it was still ours; then it is free now, or handed to the next waiter.  A second call
+        returns False.
+        """
+        if self.ended:
+            return False
+        self.ended = True
+        self._renewer.discard(self)
+        return run(self._release(self.token), self._backend)
+
+    def _tell_loss(self) -> None:
+        if self._lost is not None:
+            self._lost.set()
+
+
+class AsyncLease(BaseLease):
+    """Something held by an asynchronous caller."""
+
+    def __init__(
+        self,
+        grant: Grant,
+        *,
+        backend: AsyncBackend,
+        renewer: AsyncRenewer,
+        release: Callable[[bytes], Plan[bool]],
+    ) -> None:
+        self._lost: asyncio.Event | None = None
+        self.on_loss: Callable[[], None] | None = None
+        super().__init__(grant)
+        self._backend = backend
+        self._renewer = renewer
+        self._release = release
+        renewer.add(self)
+
+    @property
+    def lost(self) -> asyncio.Event:
+        """An event that is set when the lease is lost."""
+        if self._lost is None:
+            self._lost = asyncio.Event()
+            if self.lost_because is not None:
+                self._lost.set()
+        return self._lost
+
+    def expires_in(self) -> float:
+        """Seconds until the lease ends unless it is renewed; 0 when it is over."""
+        return self._expires_in(self._backend.monotonic())
+
+    def check(self) -> None:
+        """Comes back if the lease is held.  Raises LeaseLost if it was lost."""
+        self._check(self._backend.monotonic())
+
+    async def extend(self, ttl: Duration) -> None:
+        """Give the lease `ttl` from now on, also at later renewals.  Raises LeaseLost if it is over."""
+        self.check()
+        self.ttl_ms = to_ms(ttl, name="ttl")
+        results, started_s = await run_async(renew([self]), self._backend)
+        self._extended(results[0], started_s)
+
+    async def release(self) -> bool:
+        """Whether it was still ours; then it is free now, or handed to the next waiter.  A second call
+        returns False.
+        """
+        if self.ended:
+            return False
+        self.ended = True
+        self._renewer.discard(self)
+        return await run_async(self._release(self.token), self._backend)
+
+    def _tell_loss(self) -> None:
+        if self._lost is not None:
+            self._lost.set()
+        if self.on_loss is not None:
+            self.on_loss()
+
+
+class Hold:
+    """A context manager: takes the lease on entering, releases it on leaving.
+
+    If the lease is lost meanwhile, leaving raises LeaseLost, unless the body raised something itself.
+    """
+
+    def __init__(self, acquire: Callable[[], Lease]) -> None:
+        self._acquire = acquire
+        self._lease: Lease | None = None
+
+    def __enter__(self) -> Lease:
+        self._lease = self._acquire()
+        return self._lease
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        lease = self._lease
+        assert lease is not None
+        self._lease = None
+        try:
+            lease.release()
+        except CoordkitError as failure:
+            # The work is done, and the lease ends by itself: no reason to fail the work.
+            log.warning("%r could not be released and ends by itself: %s", lease, failure)
+        if lease.lost_because is not None and exc is None:
+            raise lease.error()
+
+
+class AsyncHold:
+    """An asynchronous context manager: takes the lease on entering, releases it on leaving.
+
+    If the lease is lost meanwhile, the body is cancelled and LeaseLost comes out of the `async with`.
+    """
+
+    def __init__(self, acquire: Callable[[], Awaitable[AsyncLease]]) -> None:
+        self._acquire = acquire
+        self._lease: AsyncLease | None = None
+        self._task: asyncio.Task[object] | None = None
+        self._cancelling = 0
+        self._cancelled = False
+
+    async def __aenter__(self) -> AsyncLease:
+        lease = self._lease = await self._acquire()
+        self._task = asyncio.current_task()
+        if self._task is not None:
+            self._cancelling = self._task.cancelling()
+            lease.on_loss = self._cancel_body
+        return lease
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        lease = self._lease
+        assert lease is not None
+        lease.on_loss = self._lease = None
+        ours = False  # whether nobody but us has cancelled the body
+        if self._cancelled and self._task is not None:
+            ours = self._task.uncancel() <= self._cancelling
+        try:
+            await lease.release()
+        except CoordkitError as failure:
+            # The work is done, and the lease ends by itself: no reason to fail the work.
+            log.warning("%r could not be released and ends by itself: %s", lease, failure)
+        if lease.lost_because is not None and (exc is None or (ours and isinstance(exc, asyncio.CancelledError))):
+            raise lease.error() from exc
+
+    def _cancel_body(self) -> None:
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._cancelled = True
+            self._task.cancel()

@@ -1,0 +1,141 @@
+"""What a transport offers, blocking (`Transport`) and asynchronous (`AsyncTransport`).
+
+Errors, the same for all: ServerUnavailable when the request was certainly not sent, OutcomeUnknown when it
+was sent and its reply never came, ServerError for an error reply.  A transport sends a request once and never
+again, with one exception: a script the server did not know (NOSCRIPT) is sent in full, for it certainly was
+not run.
+"""
+
+from collections.abc import Coroutine, Sequence
+from typing import Protocol
+
+from coordkit.scripts import Args, Keys, Script
+
+DEFAULT_TIMEOUT_S = 5.0
+"""How long a call may take, reconnecting and repeating included."""
+
+
+class Listener(Protocol):
+    """Gets what arrives on a channel.  Called on the event loop or on the subscription thread: must not
+    block.
+    """
+
+    def on_message(self, channel: bytes, payload: bytes) -> None:
+        """A message arrived."""
+        ...
+
+    def on_gap(self) -> None:
+        """The subscription was lost and is back: messages may have been missed."""
+        ...
+
+
+class Signal(Listener, Protocol):
+    """A listener that can be waited for, by a thread."""
+
+    def wait(self, timeout_s: float | None) -> bool:
+        """True if a message came since the last wait; False if `timeout_s` passed first."""
+        ...
+
+
+class AsyncSignal(Listener, Protocol):
+    """A listener that can be waited for, by a task."""
+
+    async def wait(self, timeout_s: float | None) -> bool:
+        """True if a message came since the last wait; False if `timeout_s` passed first."""
+        ...
+
+
+class Backend(Protocol):
+    """What `runner.run` and the blocking classes need."""
+
+    def call(self, script: Script[object], keys: Keys, args: Args) -> object:
+        """The reply of the script, in plain form."""
+        ...
+
+    def execute(self, argv: Sequence[bytes | str | int | float]) -> object:
+        """The reply of one command, in plain form."""
+        ...
+
+    def publish(self, channel: bytes, payload: bytes) -> int:
+        """How many clients got the message."""
+        ...
+
+    def subscribe(self, channel: bytes, listener: Listener, topic: bytes | None = None) -> bool:
+        """Listen; comes back when the server confirmed.  True if the channel was not listened to before."""
+        ...
+
+    def unsubscribe(self, channel: bytes, listener: Listener, topic: bytes | None = None) -> None:
+        """Stop listening; never waits."""
+        ...
+
+    def signal(self) -> Signal:
+        """A new signal, to be passed to `subscribe`."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        ...
+
+    def monotonic(self) -> float:
+        """The time in seconds, from some fixed moment."""
+        ...
+
+
+class AsyncBackend(Protocol):
+    """What `runner.run_async` and the asynchronous classes need."""
+
+    async def call(self, script: Script[object], keys: Keys, args: Args) -> object:
+        """The reply of the script, in plain form."""
+        ...
+
+    async def execute(self, argv: Sequence[bytes | str | int | float]) -> object:
+        """The reply of one command, in plain form."""
+        ...
+
+    async def publish(self, channel: bytes, payload: bytes) -> int:
+        """How many clients got the message."""
+        ...
+
+    async def subscribe(self, channel: bytes, listener: Listener, topic: bytes | None = None) -> bool:
+        """Listen; comes back when the server confirmed.  True if the channel was not listened to before."""
+        ...
+
+    def unsubscribe(self, channel: bytes, listener: Listener, topic: bytes | None = None) -> None:
+        """Stop listening; never waits."""
+        ...
+
+    def signal(self) -> AsyncSignal:
+        """A new signal, to be passed to `subscribe`."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        ...
+
+    def monotonic(self) -> float:
+        """The time in seconds, from some fixed moment."""
+        ...
+
+    async def shielded(self, work: Coroutine[object, object, None], *, wait_s: float, timeout_s: float) -> None:
+        """Run `work` though the caller is cancelled: wait for it `wait_s`, let it go on beside until
+        `timeout_s`.
+
+        Errors of `work` are logged, not raised.
+        """
+        ...
+
+
+class Transport(Backend, Protocol):
+    """A blocking backend that owns its connections."""
+
+    def close(self) -> None:
+        """Close all connections."""
+        ...
+
+
+class AsyncTransport(AsyncBackend, Protocol):
+    """An asynchronous backend that owns its connections."""
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        ...

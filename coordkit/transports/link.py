@@ -1,0 +1,192 @@
+"""One open connection on an asyncio loop: requests are pipelined without being asked to.
+
+A request goes out at once when nothing is in flight; otherwise it is joined to the others of the same turn of
+the loop and they leave in one write.  Nobody ever waits for an earlier batch.  Replies are parsed and handed
+over inside `data_received`, with no task in between.  A caller that is cancelled leaves its slot in the
+order, and nothing else changes.  Deadlines cost nothing per request: a timer looks at how many requests were
+sent before which moment.
+"""
+
+import asyncio
+from collections import deque
+from typing import Final
+
+from coordkit.errors import CoordkitError, OutcomeUnknown, ServerUnavailable
+from coordkit.transports.address import Address
+from coordkit.wire import Pipeline, ProtocolError, Reply
+
+MAX_IN_FLIGHT: Final = 4096
+"""Requests that may wait for replies; a further caller waits for room first."""
+
+CHECKS_PER_TIMEOUT: Final = 8
+"""How finely the deadline is checked: a call fails at most an eighth late."""
+
+
+class Link(asyncio.Protocol):
+    """An open connection.  `submit` is the hot path; everything else happens once in a while."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, address: Address, timeout_s: float) -> None:
+        self.loop = loop
+        self.closed = False
+        self.crowded = False
+        """Set while a caller should `await room()` before it submits."""
+        self._address = address
+        self._timeout_s = timeout_s
+        self._pipeline: Pipeline[asyncio.Future[Reply]] = Pipeline()
+        self._slots = self._pipeline.slots
+        self._outbox: list[bytes] = []
+        self._flush_scheduled = False
+        self._several = False  # the last read answered several requests: their callers will send together again
+        self._answered = 0
+        self._marks: deque[tuple[float, int, int]] = deque()  # (time, requests sent by then, answered by then)
+        self._timer: asyncio.TimerHandle | None = None
+        self._room: deque[asyncio.Future[None]] = deque()
+        self._paused = False
+        self._socket: asyncio.Transport | None = None
+        self._ended: asyncio.Future[None] = loop.create_future()
+
+    # -- callers
+    # -------------------------------------------------------------------------------------------------
+
+    def submit(self, request: bytes) -> asyncio.Future[Reply]:
+        """The future reply to one packed command; a server error is its result, a lost connection its
+        exception.
+
+        Raises ServerUnavailable if the connection is closed.
+        """
+        if self.closed:
+            raise ServerUnavailable(f"the connection to {self._address} is closed")
+        future: asyncio.Future[Reply] = self.loop.create_future()
+        slots = self._slots
+        if slots or self._several:
+            self._outbox.append(request)
+            if not self._flush_scheduled:
+                self._flush_scheduled = True
+                self.loop.call_soon(self._flush)
+        else:
+            self._socket.write(request)  # type: ignore[union-attr]  # set since connection_made
+        slots.append(future)
+        if self._timer is None:
+            self._timer = self.loop.call_later(self._timeout_s / CHECKS_PER_TIMEOUT, self._check)
+        if len(slots) >= MAX_IN_FLIGHT:
+            self.crowded = True
+        return future
+
+    async def room(self) -> None:
+        """Comes back when the connection takes requests again, or is closed."""
+        while self.crowded and not self.closed:
+            waiter = self.loop.create_future()
+            self._room.append(waiter)
+            await waiter
+
+    async def close(self) -> None:
+        """Close the connection; unanswered requests fail with OutcomeUnknown."""
+        if self._socket is not None:
+            self._flush()
+            self._socket.abort() if self._slots else self._socket.close()
+            await self._ended
+
+    # -- what asyncio calls
+    # ----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The socket is open."""
+        assert isinstance(transport, asyncio.Transport)
+        self._socket = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Replies arrived: wake their callers."""
+        try:
+            answered = self._pipeline.receive(data)
+        except ProtocolError as exc:
+            self._fail(exc)
+            return
+        self._answered += len(answered)
+        self._several = len(answered) > 1
+        for future, reply in answered:
+            if not future.done():  # a cancelled caller leaves its slot behind
+                future.set_result(reply)
+        if self.crowded:
+            self._make_room()
+
+    def pause_writing(self) -> None:
+        """The socket's buffer is full."""
+        self._paused = self.crowded = True
+
+    def resume_writing(self) -> None:
+        """The socket's buffer has drained."""
+        self._paused = False
+        self._make_room()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is closed; nothing more will be answered."""
+        self._end(f"was lost ({exc})" if exc else "was closed by the server")
+
+    # -- inside
+    # ----------------------------------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        self._flush_scheduled = False
+        self._several = False
+        if self._outbox and self._socket is not None and not self.closed:
+            self._socket.write(b"".join(self._outbox))
+            self._outbox.clear()
+
+    def _make_room(self) -> None:
+        if self._paused or len(self._slots) > MAX_IN_FLIGHT // 2:
+            return
+        self.crowded = False
+        while self._room:
+            waiter = self._room.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _check(self) -> None:
+        """Fail the requests that are older than the timeout; give up a connection that answered nothing
+        meanwhile.
+        """
+        self._timer = None
+        if not self._slots:
+            self._marks.clear()
+            return
+        now_s = self.loop.time()
+        self._marks.append((now_s, self._answered + len(self._slots), self._answered))
+        sent, answered = 0, -1
+        while self._marks and self._marks[0][0] <= now_s - self._timeout_s:
+            _, sent, answered = self._marks.popleft()
+        silent = f"{self._address} did not answer within {self._timeout_s:g} s"
+        for index in range(min(sent - self._answered, len(self._slots))):
+            if not self._slots[index].done():
+                self._slots[index].set_exception(OutcomeUnknown(f"{silent}; the command may have run"))
+        if answered == self._answered:
+            self._fail(ServerUnavailable(silent))
+            return
+        self._timer = self.loop.call_later(self._timeout_s / CHECKS_PER_TIMEOUT, self._check)
+
+    def _fail(self, exc: CoordkitError) -> None:
+        """Close the connection because of `exc`."""
+        if self._socket is not None:
+            self._socket.abort()
+        self._end(f"was given up: {exc}")
+
+    def _end(self, reason: str) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        unsent = len(self._outbox)
+        slots = self._pipeline.abandon()
+        for index, future in enumerate(slots):
+            if future.done():
+                continue
+            if index < len(slots) - unsent:
+                future.set_exception(
+                    OutcomeUnknown(f"the connection to {self._address} {reason}; a command was sent and may have run")
+                )
+            else:
+                future.set_exception(ServerUnavailable(f"the connection to {self._address} {reason}"))
+        self._outbox.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._make_room()
+        if not self._ended.done():
+            self._ended.set_result(None)

@@ -1,0 +1,95 @@
+"""A pipelined connection with no I/O: requests become bytes, bytes become replies in the order of the
+requests.
+
+Rules of the room: no sockets, no clock, no event loop.  A slot is whatever the caller wants to find again
+beside the reply; a caller that lost interest leaves its slot in place, so replies can never reach a wrong
+caller. Pushes (RESP3) stand outside the order and come out apart.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Final, Generic, TypeVar
+
+import hiredis
+
+from coordkit.errors import CoordkitError, ServerError
+
+S = TypeVar("S")
+
+Reply = object
+"""bytes, int, None, list of replies, ServerError; on RESP3 connections also float, bool and dict."""
+
+MORE: Final = object()
+
+
+class ProtocolError(CoordkitError):
+    """The bytes are not RESP: the other side is no such server, or the stream is damaged."""
+
+
+def pack(argv: Sequence[bytes | str | int | float]) -> bytes:
+    """One command as RESP bytes."""
+    words: tuple[Any, ...] = tuple(argv)  # hiredis declares a one-element tuple
+    packed: bytes = hiredis.pack_command(words)
+    return packed
+
+
+class Replies:
+    """Bytes -> replies and pushes, in order.  Server errors come out as ServerError values, not raised."""
+
+    __slots__ = ("_reader",)
+
+    def __init__(self) -> None:
+        self._reader = hiredis.Reader(replyError=ServerError, notEnoughData=MORE)
+
+    def feed(self, data: bytes) -> list[Reply]:
+        """The replies that `data` completes.  Raises ProtocolError."""
+        reader = self._reader
+        replies = []
+        try:
+            reader.feed(data)
+            while (reply := reader.gets()) is not MORE:
+                replies.append(reply)
+        except hiredis.ProtocolError as exc:
+            raise ProtocolError(f"the server sent what is not RESP: {exc}") from exc
+        return replies
+
+
+def is_push(reply: Reply) -> bool:
+    """Whether the reply is a RESP3 push, which answers no request."""
+    return reply.__class__ is hiredis.PushNotification
+
+
+class Pipeline(Generic[S]):
+    """Requests in flight on one connection, oldest first, and their replies."""
+
+    __slots__ = ("_replies", "pushes", "slots")
+
+    def __init__(self) -> None:
+        self._replies = Replies()
+        self.slots: deque[S] = deque()
+        """The requests that wait for their reply, oldest first.  Append one for each request written."""
+        self.pushes: list[Reply] = []
+        """Pushes received; whoever handles them empties the list."""
+
+    def receive(self, data: bytes) -> list[tuple[S, Reply]]:
+        """The slots that `data` answers, each with its reply.
+
+        Raises ProtocolError for bytes that are not RESP and for a reply nobody asked for.
+        """
+        answered: list[tuple[S, Reply]] = []
+        popleft = self.slots.popleft
+        for reply in self._replies.feed(data):
+            if reply.__class__ is hiredis.PushNotification:
+                self.pushes.append(reply)
+                continue
+            try:
+                answered.append((popleft(), reply))
+            except IndexError:
+                raise ProtocolError(f"the server sent a reply to no request: {reply!r}") from None
+        return answered
+
+    def abandon(self) -> list[S]:
+        """The slots that will never be answered, oldest first: the connection is gone."""
+        left = list(self.slots)
+        self.slots.clear()
+        return left
