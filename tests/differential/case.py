@@ -1,0 +1,17 @@
+"""A case: commands that are sent one after the other to an empty server."""
+
+from dataclasses import dataclass, field
+
+Argument = str | bytes | int
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """`commands` run on one connection; `unordered`: replies that are lists of an unordered type are sorted first.
+
+    `differs` says why the reference is right to reply something else; such a case runs on ours only if it is empty."""
+
+    id: str
+    commands: list[list[Argument]] = field(default_factory=list)
+    unordered: bool = False
+    differs: str = ""

@@ -1,0 +1,25 @@
+"""What is known to differ between the references and Redis 7.2, each with its reason, and how it is evened out."""
+
+import re
+from typing import Final
+
+# texts of errors in which the references name themselves
+_TEXTS: Final[list[tuple[re.Pattern[bytes], bytes]]] = [
+    (re.compile(rb"\bValkey\b"), b"Redis"),
+]
+
+# case ids (or `group:` prefixes) -> why the named reference is not asked about them
+NOT_ON_VALKEY: Final[dict[str, str]] = {}
+NOT_ON_REDIS: Final[dict[str, str]] = {}
+
+
+def normalise_text(text: bytes) -> bytes:
+    """The error text with the server's own name taken out."""
+    for pattern, replacement in _TEXTS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def excused(table: dict[str, str], case_id: str) -> str | None:
+    """The reason why a reference is not asked about `case_id`, None if it is."""
+    return table.get(case_id) or table.get(case_id.split(":", maxsplit=1)[0] + ":")
