@@ -22,10 +22,11 @@ def missing(reason: PeerMissing) -> None:
 
 
 @pytest.fixture(scope="session")
-def _running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Peer]]:
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Peer]]:
+    """Return the session's server of the given name, started at its first use."""
     peers: dict[str, Peer] = {}
 
-    def running(name: str) -> Peer:
+    def running_peer(name: str) -> Peer:
         if name not in peers or not peers[name].alive:  # a test may have killed it
             try:
                 peers[name] = STARTERS[name](tmp_path_factory.mktemp(name))
@@ -33,15 +34,15 @@ def _running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str
                 missing(reason)
         return peers[name]
 
-    yield running
+    yield running_peer
     for peer in peers.values():
         peer.stop()
 
 
 @pytest.fixture(params=sorted(STARTERS))
-def server(request: pytest.FixtureRequest, _running: Callable[[str], Peer]) -> Peer:
+def server(request: pytest.FixtureRequest, running: Callable[[str], Peer]) -> Peer:
     """A server shared by the session, emptied before the test."""
-    peer = _running(request.param)
+    peer = running(request.param)
     if peer.command("EVAL", "return 1", "0").startswith(b"-ERR unknown command"):
         missing(PeerMissing(f"this {request.param} server has no scripting"))
     peer.command("FLUSHALL")

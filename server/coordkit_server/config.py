@@ -85,7 +85,7 @@ PARAMETERS: Final[list[Parameter]] = [
     Parameter("dbfilename", TEXT, "dump.rdb"),
     Parameter("dir", TEXT, "."),
     Parameter("enable-debug-command", ENUM, "no", choices=["no", "yes", "local"], fixed=True),
-    Parameter("hash-max-listpack-entries", INT, "128", alias="hash-max-ziplist-entries"),
+    Parameter("hash-max-listpack-entries", INT, "512", alias="hash-max-ziplist-entries"),
     Parameter("hash-max-listpack-value", MEMORY, "64", alias="hash-max-ziplist-value"),
     Parameter("hll-sparse-max-bytes", MEMORY, "3000"),
     Parameter("hz", INT, "10", low=1, high=500),

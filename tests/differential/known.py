@@ -9,8 +9,14 @@ _TEXTS: Final[list[tuple[re.Pattern[bytes], bytes]]] = [
 ]
 
 # case ids (or `group:` prefixes) -> why the named reference is not asked about them
-NOT_ON_VALKEY: Final[dict[str, str]] = {}
-NOT_ON_REDIS: Final[dict[str, str]] = {}
+NOT_ON_VALKEY: Final[dict[str, str]] = {
+    "core:client-kill-errors": "Valkey 9 takes several ids and says `syntax error` for one that is no number",
+    "core:multi-nested": "Valkey 9 has one text for every command that a transaction refuses",
+    "core:multi-watch-inside": "Valkey 9 has one text for every command that a transaction refuses",
+}
+NOT_ON_REDIS: Final[dict[str, str]] = {
+    "core:client-setinfo": "CLIENT SETINFO came with 7.2",
+}
 
 
 def normalise_text(text: bytes) -> bytes:

@@ -24,7 +24,6 @@ from coordkit_server.errors import (
     CLIENT_NAME_INVALID,
     DB_INDEX_OUT_OF_RANGE,
     HELLO_NO_AUTH,
-    INVALID_DB_INDEX,
     NO_PROTO,
     NO_SUCH_CLIENT,
     PROTO_NOT_INTEGER,
@@ -144,7 +143,7 @@ def echo(cx: Context) -> object:
 
 def select(cx: Context) -> object:
     """SELECT index -> OK; the session uses another database."""
-    index = integer(cx.argv[1], INVALID_DB_INDEX)
+    index = integer(cx.argv[1])
     if not 0 <= index < len(cx.services.databases):
         raise CommandError(DB_INDEX_OUT_OF_RANGE)
     cx.session.db = cx.services.databases[index]
@@ -207,7 +206,7 @@ def client_setinfo(cx: Context) -> object:
         raise CommandError(b"ERR Unrecognized option '" + cx.argv[2] + b"'")
     for char in value:
         if char < 33 or char > 126:
-            raise CommandError(b"ERR " + attribute + b" cannot contain spaces, newlines or special characters.")
+            raise CommandError(b"ERR " + cx.argv[2] + b" cannot contain spaces, newlines or special characters.")
     if attribute == b"lib-name":
         cx.session.lib_name = value
     else:

@@ -16,7 +16,7 @@ from coordkit_server.context import (
 from coordkit_server.errors import CommandError
 from coordkit_server.pubsub import Registry
 from coordkit_server.resp.encoder import encode
-from coordkit_server.resp.reply import NO_REPLY, MapReply, PushReply
+from coordkit_server.resp.reply import NO_REPLY, PushReply
 from coordkit_server.session import Session
 
 _BASE: Final = PUBSUB | NOSCRIPT | LOADING | STALE
@@ -148,7 +148,7 @@ def _counts(registry: Registry, argv: list[bytes]) -> object:
     for name in argv[2:]:
         items.append(name)
         items.append(len(registry.get(name, {})))
-    return MapReply(items)
+    return items
 
 
 def pubsub_container(cx: Context) -> object:

@@ -5,7 +5,7 @@ class Limits:
     """The encoding thresholds, with Redis 7.2's defaults."""
 
     def __init__(self) -> None:
-        self.hash_max_listpack_entries: int = 128
+        self.hash_max_listpack_entries: int = 512
         self.hash_max_listpack_value: int = 64
         self.list_max_listpack_size: int = -2
         self.list_compress_depth: int = 0

@@ -101,7 +101,7 @@ CASES = [
         [
             ["CONFIG", "GET", "maxmemory-policy"],
             ["CONFIG", "GET", "nope"],
-            ["CONFIG", "GET", "hash-max-ziplist-*"],
+            ["CONFIG", "GET", "hash-max-ziplist-entries"],
             ["CONFIG", "GET", "databases"],
             ["CONFIG", "GET", "save", "appendonly"],
         ],
