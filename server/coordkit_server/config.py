@@ -126,7 +126,7 @@ PARAMETERS: Final[list[Parameter]] = [
     _yes_no("rdbcompression", "yes"),
     Parameter("repl-diskless-sync-delay", INT, "5"),
     Parameter("requirepass", TEXT, ""),
-    Parameter("save", SAVE, "3600 1 300 100 60 10000"),
+    Parameter("save", SAVE, ""),
     Parameter("set-max-intset-entries", INT, "512"),
     Parameter("set-max-listpack-entries", INT, "128"),
     Parameter("set-max-listpack-value", MEMORY, "64"),

@@ -16,6 +16,8 @@ NOT_ON_VALKEY: Final[dict[str, str]] = {
 }
 NOT_ON_REDIS: Final[dict[str, str]] = {
     "core:client-setinfo": "CLIENT SETINFO came with 7.2",
+    "core:command-getkeys": "the arity of COMMAND GETKEYS is -3 since 7.2",
+    "keys:scan": "a negative cursor is refused since 7.2.5",
 }
 
 

@@ -1,6 +1,17 @@
 """The command table: the rows of every group, joined and checked."""
 
-from coordkit_server.commands import command_info, connection, info, pubsub, server, slowlog, transactions
+from coordkit_server.commands import (
+    command_info,
+    connection,
+    expiry,
+    info,
+    keys,
+    pubsub,
+    server,
+    slowlog,
+    strings,
+    transactions,
+)
 from coordkit_server.context import Command
 
 
@@ -8,11 +19,14 @@ def build_table() -> dict[bytes, Command]:
     """Return all commands by upper-case name.  Raises ValueError for a name that two groups claim."""
     groups: list[tuple[bytes, list[Command]]] = [
         (b"connection", connection.commands()),
+        (b"generic", expiry.commands()),
+        (b"generic", keys.commands()),
         (b"pubsub", pubsub.commands()),
         (b"server", command_info.commands()),
         (b"server", info.commands()),
         (b"server", server.commands()),
         (b"server", slowlog.commands()),
+        (b"string", strings.commands()),
         (b"transactions", transactions.commands()),
     ]
     table: dict[bytes, Command] = {}

@@ -114,7 +114,6 @@ CASES = [
             ["CONFIG", "SET", "databases", 3],
             ["CONFIG", "SET", "appendonly", "maybe"],
             ["CONFIG", "SET", "slowlog-max-len"],
-            ["CONFIG", "SET", "maxmemory-policy", "nope"],
             ["CONFIG", "SET", "list-max-ziplist-size", -2],
             ["CONFIG", "SET", "notify-keyspace-events", "KEA"],
             ["CONFIG", "GET", "notify-keyspace-events"],
