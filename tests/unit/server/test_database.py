@@ -6,34 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordkit_server.keyspace.database import Database, KeyspaceState
-from coordkit_server.keyspace.notify import ALL, KEYEVENT, EventSink, format_flags, parse_flags
-from coordkit_server.keyspace.watch import Tracker, Watcher
+from coordkit_server.keyspace.notify import ALL, KEYEVENT, format_flags, parse_flags
+from coordkit_server.testing import RecordedChanges, RecordedEvents, RecordedWatch
 
 
-class Events(EventSink):
-    def __init__(self) -> None:
-        self.seen: list[tuple[bytes, bytes]] = []
-
-    def publish_event(self, flags: int, db_index: int, event: bytes, key: bytes) -> None:
-        self.seen.append((event, key))
-
-
-class NoTracker(Tracker):
-    def key_modified(self, key: bytes, db_index: int) -> None:
-        raise AssertionError("nobody tracks")
-
-
-class Flag(Watcher):
-    def __init__(self) -> None:
-        self.raised = False
-
-    def key_changed(self) -> None:
-        self.raised = True
-
-
-def database() -> tuple[Database, Events]:
-    events = Events()
-    state = KeyspaceState(events, NoTracker())
+def database() -> tuple[Database, RecordedEvents]:
+    events = RecordedEvents()
+    state = KeyspaceState(events, RecordedChanges())
     state.now_ms = 1000
     state.notify_flags = ALL | KEYEVENT
     return Database(0, state), events
@@ -69,7 +48,7 @@ def test_watch_change_of_the_key_is_told() -> None:
         lambda: (db.set(b"k", b"v"), db.flush()),
     ]
     for change in changes:
-        flag = Flag()
+        flag = RecordedWatch()
         db.watch(b"k", flag)
         change()
         assert flag.raised

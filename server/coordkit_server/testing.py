@@ -1,0 +1,40 @@
+"""Recorders that stand in for a neighbour in a unit test of one room.
+
+They live here and not in the tests because an interpreted class can't implement a trait of the compiled server.
+"""
+
+from coordkit_server.keyspace.notify import EventSink
+from coordkit_server.keyspace.watch import Tracker, Watcher
+
+
+class RecordedEvents(EventSink):
+    """Keyspace events in the order in which they were published, as (event, key)."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[bytes, bytes]] = []
+
+    def publish_event(self, flags: int, db_index: int, event: bytes, key: bytes) -> None:
+        """Record the event."""
+        self.seen.append((event, key))
+
+
+class RecordedChanges(Tracker):
+    """Modified keys as a tracking client would be told of them, as (key, db)."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[bytes, int]] = []
+
+    def key_modified(self, key: bytes, db_index: int) -> None:
+        """Record the key."""
+        self.seen.append((key, db_index))
+
+
+class RecordedWatch(Watcher):
+    """Whether a watched key was changed."""
+
+    def __init__(self) -> None:
+        self.raised = False
+
+    def key_changed(self) -> None:
+        """Record the change."""
+        self.raised = True
