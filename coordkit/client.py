@@ -16,12 +16,13 @@ from typing import Final, Self
 
 from coordkit.codec import Codec, JsonCodec
 from coordkit.durations import Duration, to_ms, to_seconds
+from coordkit.embedded import is_embedded, parse_embedded_url
 from coordkit.guard import AsyncGuard, Guard
 from coordkit.keys import DEFAULT_PREFIX, Keys
 from coordkit.lease import Identity
 from coordkit.lock import AsyncLock, Lock, LockPlans
 from coordkit.renewal import AsyncRenewer, ThreadRenewer
-from coordkit.transports.address import parse_url
+from coordkit.transports.address import Endpoint, parse_url
 from coordkit.transports.asyncio_ import AsyncioTransport
 from coordkit.transports.base import DEFAULT_TIMEOUT_S, AsyncTransport, Transport
 from coordkit.transports.socket_ import SocketTransport
@@ -30,9 +31,10 @@ URL_VARIABLE: Final = "COORDKIT_URL"
 DEFAULT_URL: Final = "redis://localhost:6379"
 
 
-def chosen_url(url: str | None) -> str:
-    """`url`, or the one in the environment, or that of a local server."""
-    return url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
+def endpoint_of(url: str | None) -> Endpoint:
+    """The server at `url`, or at the one in the environment, or a local one.  Raises ConfigurationError."""
+    chosen = url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
+    return parse_embedded_url(chosen) if is_embedded(chosen) else parse_url(chosen)
 
 
 class Client:
@@ -48,7 +50,7 @@ class Client:
     ) -> None:
         self.keys = Keys.of(prefix)
         self.codec: Codec = codec or JsonCodec()
-        self.identity = Identity()
+        self.identity = Identity(self.keys)
         self.backend = Guard(transport, timeout_s=to_seconds(timeout, name="timeout"))
         self.renewer = ThreadRenewer(self.backend)
 
@@ -63,10 +65,12 @@ class Client:
     ) -> Self:
         """A client of the server at `url`; without one of COORDKIT_URL, else of redis://localhost:6379.
 
+        Also `embedded://` and `embedded:///data/dir`: a server that starts with its first user and ends with its last.
+
         `timeout` bounds every call, reconnecting included.  Raises ConfigurationError for a URL it cannot
         use.
         """
-        transport = SocketTransport(parse_url(chosen_url(url)), timeout_s=to_seconds(timeout, name="timeout"))
+        transport = SocketTransport(endpoint_of(url), timeout_s=to_seconds(timeout, name="timeout"))
         return cls(transport, prefix=prefix, timeout=timeout, codec=codec)
 
     def lock(self, name: str, *, ttl: Duration = 30.0, renew: bool = True) -> Lock:
@@ -107,7 +111,7 @@ class AsyncClient:
     ) -> None:
         self.keys = Keys.of(prefix)
         self.codec: Codec = codec or JsonCodec()
-        self.identity = Identity()
+        self.identity = Identity(self.keys)
         self.backend = AsyncGuard(transport, timeout_s=to_seconds(timeout, name="timeout"))
         self._renewers: dict[asyncio.AbstractEventLoop, AsyncRenewer] = {}
 
@@ -122,10 +126,12 @@ class AsyncClient:
     ) -> Self:
         """A client of the server at `url`; without one of COORDKIT_URL, else of redis://localhost:6379.
 
+        Also `embedded://` and `embedded:///data/dir`: a server that starts with its first user and ends with its last.
+
         `timeout` bounds every call, reconnecting included.  Raises ConfigurationError for a URL it cannot
         use.
         """
-        transport = AsyncioTransport(parse_url(chosen_url(url)), timeout_s=to_seconds(timeout, name="timeout"))
+        transport = AsyncioTransport(endpoint_of(url), timeout_s=to_seconds(timeout, name="timeout"))
         return cls(transport, prefix=prefix, timeout=timeout, codec=codec)
 
     def lock(self, name: str, *, ttl: Duration = 30.0, renew: bool = True) -> AsyncLock:

@@ -16,7 +16,7 @@ def to_seconds(value: Duration, *, name: str) -> float:
     Raises ConfigurationError, which names the argument `name`, for a negative, infinite or non-numeric value.
     """
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+    if seconds.__class__ is not float and (isinstance(seconds, bool) or not isinstance(seconds, int | float)):
         raise ConfigurationError(f"{name} must be seconds or a timedelta, not {value!r}")
     if not math.isfinite(seconds) or seconds < 0:
         raise ConfigurationError(f"{name} must be a finite duration of zero or more, not {value!r}")

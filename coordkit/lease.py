@@ -16,8 +16,8 @@ from types import TracebackType
 
 from coordkit.durations import Duration, to_ms
 from coordkit.errors import CoordkitError
-from coordkit.plan import Plan
-from coordkit.renewal import AsyncRenewer, BaseLease, Grant, ThreadRenewer, renew
+from coordkit.keys import Keys
+from coordkit.renewal import AsyncRenewer, BaseLease, Grant, Terms, ThreadRenewer, renew
 from coordkit.runner import run, run_async
 from coordkit.transports.base import AsyncBackend, Backend
 
@@ -25,46 +25,36 @@ log = logging.getLogger("coordkit")
 
 
 class Identity:
-    """Tokens that no other client uses.  A forked child gets an identity of its own."""
+    """Tokens that no other client uses, and the channel this one is woken on.  A forked child gets its own."""
 
-    __slots__ = ("_client_id", "_numbers", "_pid")
+    __slots__ = ("_inbox", "_keys", "_numbers", "_pid", "_prefix")
 
-    def __init__(self) -> None:
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
         self._renew()
+
+    def attempt(self) -> tuple[bytes, bytes]:
+        """A token for one attempt to own something, and the inbox channel."""
+        if self._pid != os.getpid():
+            self._renew()
+        return b"%b:%x" % (self._prefix, next(self._numbers)), self._inbox
 
     def _renew(self) -> None:
         self._pid = os.getpid()
-        self._client_id = secrets.token_hex(8).encode()
+        self._prefix = secrets.token_hex(8).encode()
+        self._inbox = self._keys.inbox(self._prefix)
         self._numbers = itertools.count(1)
-
-    @property
-    def client_id(self) -> bytes:
-        """The token of this client in this process."""
-        if self._pid != os.getpid():
-            self._renew()
-        return self._client_id
-
-    def next_owner(self) -> bytes:
-        """A token for one attempt to own something."""
-        return b"%b:%x" % (self.client_id, next(self._numbers))
 
 
 class Lease(BaseLease):
     """Something held by a blocking caller."""
 
-    def __init__(
-        self,
-        grant: Grant,
-        *,
-        backend: Backend,
-        renewer: ThreadRenewer,
-        release: Callable[[bytes], Plan[bool]],
-    ) -> None:
-        self._lost: threading.Event | None = None
-        super().__init__(grant)
+    _lost: threading.Event | None = None
+
+    def __init__(self, terms: Terms, grant: Grant, *, backend: Backend, renewer: ThreadRenewer) -> None:
+        super().__init__(terms, grant)
         self._backend = backend
         self._renewer = renewer
-        self._release = release
         renewer.add(self)
 
     @property
@@ -99,7 +89,7 @@ class Lease(BaseLease):
             return False
         self.ended = True
         self._renewer.discard(self)
-        return run(self._release(self.token), self._backend)
+        return run(self.terms.release(self.token), self._backend)
 
     def _tell_loss(self) -> None:
         if self._lost is not None:
@@ -109,20 +99,14 @@ class Lease(BaseLease):
 class AsyncLease(BaseLease):
     """Something held by an asynchronous caller."""
 
-    def __init__(
-        self,
-        grant: Grant,
-        *,
-        backend: AsyncBackend,
-        renewer: AsyncRenewer,
-        release: Callable[[bytes], Plan[bool]],
-    ) -> None:
-        self._lost: asyncio.Event | None = None
-        self.on_loss: Callable[[], None] | None = None
-        super().__init__(grant)
+    _lost: asyncio.Event | None = None
+    on_loss: Callable[[], None] | None = None
+    """Called when the lease is lost."""
+
+    def __init__(self, terms: Terms, grant: Grant, *, backend: AsyncBackend, renewer: AsyncRenewer) -> None:
+        super().__init__(terms, grant)
         self._backend = backend
         self._renewer = renewer
-        self._release = release
         renewer.add(self)
 
     @property
@@ -157,7 +141,7 @@ class AsyncLease(BaseLease):
             return False
         self.ended = True
         self._renewer.discard(self)
-        return await run_async(self._release(self.token), self._backend)
+        return await run_async(self.terms.release(self.token), self._backend)
 
     def _tell_loss(self) -> None:
         if self._lost is not None:

@@ -19,7 +19,7 @@ from coordkit.durations import Duration, to_seconds
 from coordkit.errors import CoordkitError, LockTimeout
 from coordkit.keys import Keys
 from coordkit.lease import AsyncHold, AsyncLease, Hold, Identity, Lease
-from coordkit.plan import Plan, Subscribe, Unsubscribe, WaitSignal, call, now
+from coordkit.plan import NOW, Call, Plan, Subscribe, Unsubscribe, WaitSignal, call, now
 from coordkit.renewal import AsyncRenewer, Grant, ThreadRenewer
 from coordkit.runner import run, run_async
 from coordkit.scripts import Script
@@ -52,12 +52,11 @@ class LockInfo:
 
 def parse_acquire(reply: object) -> int | Busy:
     """The fence of the grant, or why there is none."""
-    match reply:
-        case [1, int(fence)]:
-            return fence
-        case [0, int(ask_again_ms), int(left_ms), int(before), bytes(holder)]:
-            return Busy(ask_again_ms, left_ms, before, holder)
-    raise TypeError(f"lock_acquire replied {reply!r}")
+    assert isinstance(reply, list)
+    if reply[0] == 1:
+        fence: int = reply[1]
+        return fence
+    return Busy(*reply[1:])
 
 
 def parse_release(reply: object) -> bool:
@@ -92,19 +91,21 @@ RENEW: Final = Script("lock_renew", ("*records",), ("*owner_lease_ms",), parse_r
 class LockPlans:
     """What a lock does, with no I/O."""
 
-    __slots__ = ("_identity", "_keys", "_records", "_renewed", "_ttl_ms", "name")
+    __slots__ = ("_identity", "_records", "name", "record", "renewed", "ttl_ms")
+
+    renewal = RENEW
 
     def __init__(self, name: str, *, ttl_ms: int, renewed: bool, keys: Keys, identity: Identity) -> None:
         self.name = name
-        self._keys = keys
         self._records = keys.lock(name)
-        self._ttl_ms = ttl_ms
-        self._renewed = renewed
         self._identity = identity
+        self.record = self._records[0]
+        self.ttl_ms = ttl_ms
+        self.renewed = renewed
 
     def try_acquire(self) -> Plan[Grant | None]:
         """The grant, or None if the lock is held or others wait for it."""
-        owner, inbox = self._identity.next_owner(), self._inbox()
+        owner, inbox = self._identity.attempt()
         try:
             started_s, answer = yield from self._ask(owner, inbox, 0.0)
         except GeneratorExit:
@@ -112,13 +113,11 @@ class LockPlans:
         except BaseException:
             yield from self._abandon(owner)  # the answer may be lost, but not the grant
             raise
-        return None if isinstance(answer, Busy) else self._grant(owner, answer, started_s)
+        return None if isinstance(answer, Busy) else Grant(owner, answer, started_s)
 
     def acquire(self, timeout_s: float | None) -> Plan[Grant]:
-        """The grant.  Raises LockTimeout; after that and any other failure nothing is held and no place is
-        kept.
-        """
-        owner, inbox = self._identity.next_owner(), self._inbox()
+        """The grant.  Raises LockTimeout; after that and any other failure nothing is held and no place is kept."""
+        owner, inbox = self._identity.attempt()
         try:
             started_s, answer = yield from self._ask(owner, inbox, timeout_s)
             if isinstance(answer, Busy):
@@ -126,22 +125,22 @@ class LockPlans:
                 yield Subscribe(inbox, owner)
                 started_s, answer = yield from self._wait(owner, inbox, deadline_s)
                 yield Unsubscribe(inbox, owner)
-            fence = self._fence(answer, timeout_s)
+            return Grant(owner, self._fence(answer, timeout_s), started_s)
         except GeneratorExit:
             raise
         except BaseException:
             yield from self._abandon(owner)  # the server may have noted us as owner or waiter
             raise
-        return self._grant(owner, fence, started_s)
 
-    def release(self, owner: bytes) -> Plan[bool]:
+    def release(self, token: bytes) -> Plan[bool]:
         """Whether the lock was still ours.  Goes through even if the caller is cancelled meanwhile."""
         try:
-            return (yield from call(RELEASE, self._records, (owner,)))
+            reply = yield Call(RELEASE, self._records, (token,))
+            return parse_release(reply)
         except (GeneratorExit, CoordkitError):
             raise
         except BaseException:
-            yield from self._abandon(owner)
+            yield from self._abandon(token)
             raise
 
     def info(self) -> Plan[LockInfo]:
@@ -157,18 +156,13 @@ class LockPlans:
             f"{answer.before} wait before us; gave up after {timeout_s} s"
         )
 
-    def _inbox(self) -> bytes:
-        return self._keys.inbox(self._identity.client_id)
-
-    def _grant(self, owner: bytes, fence: int, started_s: float) -> Grant:
-        return Grant(self.name, self._records[0], owner, fence, self._ttl_ms, started_s, RENEW, self._renewed)
-
     def _ask(self, owner: bytes, inbox: bytes, wait_s: float | None) -> Plan[tuple[float, int | Busy]]:
         """When it was asked, and the answer.  With `wait_s` above 0 we get a place in the queue."""
-        started_s = yield from now()
+        started_s = yield NOW
+        assert isinstance(started_s, float)
         wait_ms = FOREVER_MS if wait_s is None or wait_s == math.inf else math.ceil(wait_s * 1000)
-        answer = yield from call(ACQUIRE, self._records, (owner, self._ttl_ms, wait_ms, inbox))
-        return started_s, answer
+        reply = yield Call(ACQUIRE, self._records, (owner, self.ttl_ms, wait_ms, inbox))
+        return started_s, parse_acquire(reply)
 
     def _wait(self, owner: bytes, inbox: bytes, deadline_s: float) -> Plan[tuple[float, int | Busy]]:
         """The grant, or the last answer before the deadline.  The wake-up is a hint; the server's answer is
@@ -227,7 +221,7 @@ class Lock:
         return run(self._plans.info(), self._backend)
 
     def _lease(self, grant: Grant) -> Lease:
-        return Lease(grant, backend=self._backend, renewer=self._renewer, release=self._plans.release)
+        return Lease(self._plans, grant, backend=self._backend, renewer=self._renewer)
 
 
 class AsyncLock:
@@ -268,4 +262,4 @@ class AsyncLock:
         return await run_async(self._plans.info(), self._backend)
 
     def _lease(self, grant: Grant) -> AsyncLease:
-        return AsyncLease(grant, backend=self._backend, renewer=self._renewer(), release=self._plans.release)
+        return AsyncLease(self._plans, grant, backend=self._backend, renewer=self._renewer())

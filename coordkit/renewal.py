@@ -10,8 +10,9 @@ import logging
 import math
 import os
 import threading
+import weakref
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from coordkit.errors import CoordkitError, LeaseLost
 from coordkit.plan import Plan, call, now
@@ -34,41 +35,68 @@ EARLY: Final = 0.1
 """A lease may be renewed this part of its ttl early, to go along with others."""
 
 
-class Grant(NamedTuple):
-    """What the server granted.  `renewal` is the script that gives many leases fresh time: its keys are
-    records, its arguments pairs of owner and lease_ms, its reply says for each whether it was renewed.
-    """
+class Terms(Protocol):
+    """What is the same for every lease of one lock, permit or the like: its plans offer this."""
 
-    name: str
-    record: bytes
+    @property
+    def name(self) -> str:
+        """The name of what is held."""
+        ...
+
+    @property
+    def record(self) -> bytes:
+        """The key to renew."""
+        ...
+
+    @property
+    def ttl_ms(self) -> int:
+        """How long a lease lasts."""
+        ...
+
+    @property
+    def renewed(self) -> bool:
+        """Whether leases are prolonged while they are held."""
+        ...
+
+    @property
+    def renewal(self) -> Script[list[bool]]:
+        """Gives many leases fresh time: keys are records, arguments pairs of token and ttl_ms."""
+        ...
+
+    def release(self, token: bytes) -> Plan[bool]:
+        """Whether the lease of `token` was still held; it is not any more."""
+        ...
+
+
+class Grant(NamedTuple):
+    """What the server granted to `token`; the request for it was sent at `started_s`, by the local clock."""
+
     token: bytes
     fence: int
-    ttl_ms: int
     started_s: float
-    renewal: Script[list[bool]]
-    renewed: bool
 
 
 class BaseLease:
     """What both kinds of lease share: the grant, the local deadline, and whether it is lost."""
 
-    def __init__(self, grant: Grant) -> None:
-        self.name = grant.name
-        """The name of what is held."""
-        self.fence = grant.fence
-        """A number above that of every earlier holder: pass it on to what the lock protects, and refuse lower
-        ones.
-        """
-        self.record = grant.record
+    under_way = False
+    """Whether a renewal has been sent and not answered."""
+    ended = False
+    """Whether it was released or lost."""
+    lost_because: str | None = None
+
+    def __init__(self, terms: Terms, grant: Grant) -> None:
+        self.terms = terms
         self.token = grant.token
-        self.renewal = grant.renewal
-        self.renewed = grant.renewed
-        """Whether the lease is prolonged while it is held."""
-        self.under_way = False
-        self.ended = False
-        self.lost_because: str | None = None
-        self.ttl_ms = grant.ttl_ms
+        self.fence = grant.fence
+        """Above that of every earlier holder: pass it on to what the lease protects, and refuse lower ones there."""
+        self.ttl_ms = terms.ttl_ms
         self.prolonged(grant.started_s)
+
+    @property
+    def name(self) -> str:
+        """The name of what is held."""
+        return self.terms.name
 
     @property
     def owner(self) -> str:
@@ -117,29 +145,48 @@ class BaseLease:
 
 
 class Renewals:
-    """The leases of one client that are held."""
+    """The leases of one client that are held.  One whose object is gone is forgotten, and ends by itself."""
 
-    __slots__ = ("leases",)
+    __slots__ = ("_references",)
 
     def __init__(self) -> None:
-        self.leases: set[BaseLease] = set()
+        self._references: set[weakref.ref[BaseLease]] = set()
+
+    def add(self, lease: BaseLease) -> None:
+        """The lease is held from now on."""
+        self._references.add(weakref.ref(lease))
+
+    def discard(self, lease: BaseLease) -> None:
+        """The lease is not held any more."""
+        self._references.discard(weakref.ref(lease))
+
+    def held(self) -> list[BaseLease]:
+        """The leases that are held."""
+        leases: list[BaseLease] = []
+        for reference in list(self._references):
+            lease = reference()
+            if lease is None:
+                self._references.discard(reference)
+            else:
+                leases.append(lease)
+        return leases
 
     def next_s(self) -> float:
         """When `due` has to be asked next; infinite without leases."""
-        return min((_next_s(lease) for lease in self.leases), default=math.inf)
+        return min((_next_s(lease) for lease in self.held()), default=math.inf)
 
     def due(self, now_s: float) -> list[list[BaseLease]]:
         """Batches to renew now, each of one script; marks them as under way.  Ends the leases whose time is
         over.
         """
         by_script: dict[str, list[BaseLease]] = {}
-        for lease in list(self.leases):
+        for lease in self.held():
             if now_s >= lease.until_s:
-                self.leases.discard(lease)
+                self.discard(lease)
                 lease.lose(f"it was not renewed within its {lease.ttl_ms} ms")
             elif _may_renew(lease) and now_s >= lease.renew_at_s - EARLY * lease.ttl_ms / 1000:
                 lease.under_way = True
-                by_script.setdefault(lease.renewal.name, []).append(lease)
+                by_script.setdefault(lease.terms.renewal.name, []).append(lease)
         return [
             leases[start : start + BATCH] for leases in by_script.values() for start in range(0, len(leases), BATCH)
         ]
@@ -150,8 +197,8 @@ class Renewals:
             lease.under_way = False
             if result:
                 lease.prolonged(started_s)
-            elif lease in self.leases:  # not released meanwhile
-                self.leases.discard(lease)
+            elif not lease.ended:  # not released meanwhile
+                self.discard(lease)
                 lease.lose("the server no longer has it")
 
     def failed(self, batch: Sequence[BaseLease], now_s: float) -> None:
@@ -162,7 +209,7 @@ class Renewals:
 
 
 def _may_renew(lease: BaseLease) -> bool:
-    return lease.renewed and not lease.under_way
+    return lease.terms.renewed and not lease.under_way
 
 
 def _next_s(lease: BaseLease) -> float:
@@ -177,7 +224,7 @@ def renew(batch: Sequence[BaseLease]) -> Plan[tuple[list[bool], float]]:
     args: list[bytes | int] = []
     for lease in batch:
         args += (lease.token, lease.ttl_ms)
-    results = yield from call(batch[0].renewal, [lease.record for lease in batch], args)
+    results = yield from call(batch[0].terms.renewal, [lease.terms.record for lease in batch], args)
     return results, started_s
 
 
@@ -194,13 +241,13 @@ class AsyncRenewer:
 
     def add(self, lease: BaseLease) -> None:
         """Keep the lease from now on."""
-        self._renewals.leases.add(lease)
+        self._renewals.add(lease)
         if lease.renew_at_s < self._wake_s:
             self._wake_at(_next_s(lease))
 
     def discard(self, lease: BaseLease) -> None:
         """The lease was released: forget it."""
-        self._renewals.leases.discard(lease)
+        self._renewals.discard(lease)
 
     def close(self) -> None:
         """Stop renewing; what is still held ends by itself."""
@@ -213,10 +260,12 @@ class AsyncRenewer:
         if self._timer is not None:
             self._timer.cancel()
         self._wake_s = moment_s
-        self._timer = self._loop.call_at(moment_s, self._tick) if moment_s < math.inf else None
+        self._timer = None
+        if moment_s < math.inf:
+            self._timer = self._loop.call_later(moment_s - self._backend.monotonic(), self._tick)
 
     def _tick(self) -> None:
-        for batch in self._renewals.due(self._loop.time()):
+        for batch in self._renewals.due(self._backend.monotonic()):
             task = self._loop.create_task(self._renew(batch))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -227,7 +276,7 @@ class AsyncRenewer:
             results, started_s = await run_async(renew(batch), self._backend)
         except CoordkitError as exc:
             log.warning("renewing %d leases failed, trying again: %s", len(batch), exc)
-            self._renewals.failed(batch, self._loop.time())
+            self._renewals.failed(batch, self._backend.monotonic())
         else:
             self._renewals.renewed(batch, results, started_s)
         self._wake_at(self._renewals.next_s())
@@ -251,7 +300,7 @@ class ThreadRenewer:
         if self._pid != os.getpid():
             self._reset()
         with self._changed:
-            self._renewals.leases.add(lease)
+            self._renewals.add(lease)
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="coordkit-renewal", daemon=True)
                 self._thread.start()
@@ -261,7 +310,7 @@ class ThreadRenewer:
     def discard(self, lease: BaseLease) -> None:
         """The lease was released: forget it."""
         with self._changed:
-            self._renewals.leases.discard(lease)
+            self._renewals.discard(lease)
 
     def close(self) -> None:
         """Stop renewing; what is still held ends by itself."""

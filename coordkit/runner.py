@@ -66,8 +66,11 @@ async def run_async(plan: Plan[T], backend: AsyncBackend) -> T:
         step = next(plan)
         while True:
             try:
-                if step.__class__ is Call:  # by far the most frequent step
-                    result = await backend.call(*step)
+                kind = step.__class__
+                if kind is Call:  # by far the most frequent steps first
+                    result: object = await backend.call(*step)
+                elif kind is Now:
+                    result = backend.monotonic()
                 else:
                     result = await _perform_async(step, backend, signals)
             except Exception as exc:

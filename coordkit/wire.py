@@ -7,8 +7,8 @@ caller. Pushes (RESP3) stand outside the order and come out apart.
 """
 
 from collections import deque
-from collections.abc import Sequence
-from typing import Any, Final, Generic, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Final, Generic, TypeVar
 
 import hiredis
 
@@ -26,11 +26,13 @@ class ProtocolError(CoordkitError):
     """The bytes are not RESP: the other side is no such server, or the stream is damaged."""
 
 
+pack_command: Final[Callable[[tuple[bytes | str | int | float, ...]], bytes]] = hiredis.pack_command  # type: ignore[assignment]  # hiredis declares a one-element tuple
+"""One command, a tuple, as RESP bytes."""
+
+
 def pack(argv: Sequence[bytes | str | int | float]) -> bytes:
     """One command as RESP bytes."""
-    words: tuple[Any, ...] = tuple(argv)  # hiredis declares a one-element tuple
-    packed: bytes = hiredis.pack_command(words)
-    return packed
+    return pack_command(tuple(argv))
 
 
 class Replies:

@@ -19,7 +19,7 @@ if holder == owner then
   if until_ms == 0 then
     return {0, 0, 0, 0, ''} -- this attempt was released before this copy of it arrived
   elseif until_ms > now then -- a repeated call, or the confirmation of a hand-over
-    grant(record, owner, record[2], now, lease_ms, waiters)
+    grant(record, owner, tonumber(record[2]), now, lease_ms)
     return {1, tonumber(record[2])}
   end
 end
@@ -27,14 +27,14 @@ end
 if until_ms <= now then
   local heir = nil
   if waiters > 0 then
-    heir, waiters = next_waiter(owner, now)
+    heir = next_waiter(owner, now)
   end
   local fence = next_fence(record, arrived_us)
   if heir == nil or heir == owner then
-    grant(record, owner, fence, now, lease_ms, waiters)
+    grant(record, owner, fence, now, lease_ms)
     return {1, fence}
   end
-  grant(record, heir, fence, now, CLAIM_MS, waiters)
+  grant(record, heir, fence, now, CLAIM_MS)
   holder, until_ms = heir, now + CLAIM_MS
 end
 

@@ -11,7 +11,7 @@ Options after `?`: db, client_name, and for TLS ssl_ca_certs, ssl_certfile, ssl_
 import ssl
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from coordkit.errors import ConfigurationError, CoordkitError, ServerError, ServerUnavailable
@@ -29,6 +29,18 @@ OPTIONS: Final = frozenset(
         "ssl_keyfile",
     }
 )
+
+
+class Endpoint(Protocol):
+    """Where a transport connects to: an address, or something that has to be started to have one."""
+
+    def resolve(self) -> "Address":
+        """The address now; may block until a server runs.  Raises ServerUnavailable, ConfigurationError."""
+        ...
+
+    def close(self) -> None:
+        """It is not needed any more."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +63,13 @@ class Address:
             return f"unix://{self.path}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"redis{'s' if self.tls else ''}://{host}:{self.port}"
+
+    def resolve(self) -> "Address":
+        """Itself: there is nothing to start."""
+        return self
+
+    def close(self) -> None:
+        """Nothing to do: the server is not ours."""
 
     def tls_context(self) -> ssl.SSLContext | None:
         """The TLS settings, None without TLS.  Raises ConfigurationError for files that cannot be read."""

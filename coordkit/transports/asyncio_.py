@@ -8,16 +8,17 @@ the guard's decision.
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TypeVar
 
 from coordkit.errors import CoordkitError, ServerError, ServerUnavailable
 from coordkit.scripts import Args, Keys, Script
-from coordkit.transports.address import Address, opening, refused_login, unreachable
+from coordkit.transports.address import Address, Endpoint, opening, refused_login, unreachable
 from coordkit.transports.asyncio_subscriber import AsyncioSignal, AsyncioSubscriber
 from coordkit.transports.base import DEFAULT_TIMEOUT_S, AsyncSignal, Listener
 from coordkit.transports.link import Link
-from coordkit.wire import Reply, pack
+from coordkit.wire import Reply, pack, pack_command
 
 log = logging.getLogger("coordkit")
 
@@ -40,8 +41,8 @@ class _LoopState:
 class AsyncioTransport:
     """Calls and subscriptions on one server, from any number of tasks."""
 
-    def __init__(self, address: Address, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-        self.address = address
+    def __init__(self, endpoint: Endpoint, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+        self._endpoint = endpoint
         self._timeout_s = timeout_s
         self._link: Link | None = None  # the link of the loop that was used last
         self._states: dict[asyncio.AbstractEventLoop, _LoopState] = {}
@@ -57,7 +58,7 @@ class AsyncioTransport:
         link = self._link
         if link is None or link.closed or link.crowded or link.loop is not asyncio.get_running_loop():
             link = await self._usable_link()
-        reply = await link.submit(pack(("EVALSHA", script.sha1, len(keys), *keys, *args)))
+        reply = await link.submit(pack_command(("EVALSHA", script.sha1, len(keys), *keys, *args)))
         if reply.__class__ is ServerError:
             if reply.code == "NOSCRIPT":
                 reply = await link.submit(pack(("EVAL", script.text, len(keys), *keys, *args)))
@@ -104,8 +105,8 @@ class AsyncioTransport:
         await asyncio.sleep(seconds)
 
     def monotonic(self) -> float:
-        """The time of the running loop, in seconds."""
-        return asyncio.get_running_loop().time()
+        """The system's monotonic time in seconds."""
+        return time.monotonic()
 
     async def shielded(self, work: Coroutine[object, object, None], *, wait_s: float, timeout_s: float) -> None:
         """Run `work` though the caller is cancelled: wait for it `wait_s`, let it go on beside until
@@ -130,8 +131,12 @@ class AsyncioTransport:
         self._closed = True
         state = self._states.pop(asyncio.get_running_loop(), None)
         self._link = None
-        if state is None:
-            return
+        if state is not None:
+            await self._close_state(state)
+        if not self._states:
+            await asyncio.to_thread(self._endpoint.close)
+
+    async def _close_state(self, state: _LoopState) -> None:
         if state.background:
             await asyncio.wait(state.background)
         if state.connecting is not None:
@@ -151,7 +156,7 @@ class AsyncioTransport:
         if state is None:
             for stale in [other for other in self._states if other.is_closed()]:
                 del self._states[stale]
-            subscriber = AsyncioSubscriber(loop, self.address, self._timeout_s, self.open_link)
+            subscriber = AsyncioSubscriber(loop, str(self._endpoint), self._timeout_s, self.open_link)
             state = self._states[loop] = _LoopState(loop, subscriber)
         return state
 
@@ -177,12 +182,17 @@ class AsyncioTransport:
         finally:
             state.connecting = None
 
+    async def _address(self) -> Address:
+        if isinstance(self._endpoint, Address):
+            return self._endpoint
+        return await asyncio.to_thread(self._endpoint.resolve)
+
     async def open_link(self, make: Callable[[asyncio.AbstractEventLoop, Address, float], L]) -> L:
         """A new open connection, logged in.  Raises ServerUnavailable, ConfigurationError for a refused
         login.
         """
         loop = asyncio.get_running_loop()
-        address = self.address
+        address = await self._address()
 
         def factory() -> L:
             return make(loop, address, self._timeout_s)

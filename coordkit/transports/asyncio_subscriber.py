@@ -124,9 +124,7 @@ OpenLink = Callable[[type[SubscriberLink]], Awaitable[SubscriberLink]]
 class AsyncioSubscriber:
     """All subscriptions of one loop."""
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, address: Address, timeout_s: float, open_link: OpenLink
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, address: str, timeout_s: float, open_link: OpenLink) -> None:
         self._loop = loop
         self._address = address
         self._timeout_s = timeout_s

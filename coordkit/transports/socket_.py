@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from coordkit.errors import CoordkitError, OutcomeUnknown, ServerError, ServerUnavailable
 from coordkit.scripts import Args, Keys, Script
-from coordkit.transports.address import Address, opening, refused_login, unreachable
+from coordkit.transports.address import Address, Endpoint, opening, refused_login, unreachable
 from coordkit.transports.base import DEFAULT_TIMEOUT_S, Listener, Signal
 from coordkit.transports.socket_subscriber import SocketSubscriber, ThreadSignal
 from coordkit.wire import Replies, Reply, pack
@@ -129,8 +129,8 @@ def connect(address: Address, timeout_s: float) -> socket.socket:
 class SocketTransport:
     """Calls and subscriptions on one server, from any number of threads."""
 
-    def __init__(self, address: Address, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-        self.address = address
+    def __init__(self, endpoint: Endpoint, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+        self._endpoint = endpoint
         self._timeout_s = timeout_s
         self._idle: list[Connection] = []
         self._subscriber: SocketSubscriber | None = None
@@ -178,9 +178,7 @@ class SocketTransport:
         self._check_process()
         with self._lock:
             if self._subscriber is None:
-                self._subscriber = SocketSubscriber(
-                    self.address, self._timeout_s, lambda: Connection(self.address, self._timeout_s).socket
-                )
+                self._subscriber = SocketSubscriber(str(self._endpoint), self._timeout_s, lambda: self._open().socket)
             subscriber = self._subscriber
         return subscriber.subscribe(channel, listener, topic)
 
@@ -211,6 +209,10 @@ class SocketTransport:
             self._subscriber.close()
         while self._idle:
             self._idle.pop().close()
+        self._endpoint.close()
+
+    def _open(self) -> Connection:
+        return Connection(self._endpoint.resolve(), self._timeout_s)
 
     def _take(self) -> Connection:
         if self._closed:
@@ -220,7 +222,7 @@ class SocketTransport:
             try:
                 connection = self._idle.pop()  # the one used last: the others may then be closed by the server
             except IndexError:
-                return Connection(self.address, self._timeout_s)
+                return self._open()
             if connection.usable():
                 return connection
             connection.close()

@@ -17,7 +17,6 @@ from collections.abc import Callable
 from typing import Final
 
 from coordkit.errors import CoordkitError, ServerUnavailable
-from coordkit.transports.address import Address
 from coordkit.transports.base import Listener
 from coordkit.transports.subscriptions import LINGER_S, Subscriptions
 from coordkit.wire import ProtocolError, Replies, Reply, pack
@@ -56,7 +55,7 @@ class ThreadSignal:
 class SocketSubscriber:
     """All subscriptions of one blocking client."""
 
-    def __init__(self, address: Address, timeout_s: float, open_socket: Callable[[], socket.socket]) -> None:
+    def __init__(self, address: str, timeout_s: float, open_socket: Callable[[], socket.socket]) -> None:
         self._address = address
         self._timeout_s = timeout_s
         self._open_socket = open_socket

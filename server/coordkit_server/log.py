@@ -42,5 +42,9 @@ class Log:
             with open(self._path, "a", encoding="utf-8") as file:
                 file.write(line)
         else:
-            sys.stdout.write(line)
-            sys.stdout.flush()
+            try:
+                sys.stdout.write(line)
+                sys.stdout.flush()
+            except BrokenPipeError:
+                # Whoever read the output has gone; the server goes on without it.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

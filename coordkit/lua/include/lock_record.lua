@@ -6,6 +6,7 @@ local KEEP_MS = 3600000
 -- A waiter that was handed the lock confirms it within this time, or the next one gets it.
 local CLAIM_MS = 2000
 
+-- Whole numbers as text: what a server makes of a Lua number by itself may be 1.8e+12.
 local function text_of(number)
   return string.format('%.0f', number)
 end
@@ -16,28 +17,24 @@ local function next_fence(record, now_us)
 end
 
 -- Writes that `owner` holds the lock for `lease_ms` from now.
-local function grant(record, owner, fence, now, lease_ms, waiters)
+local function grant(record, owner, fence, now, lease_ms)
   local until_ms = now + lease_ms
-  local expires_ms = tonumber(record[5]) or 0
-  local expiring = expires_ms < until_ms + KEEP_MS / 2
-  if expiring then
-    expires_ms = until_ms + KEEP_MS
-  end
-  redis.call('HSET', KEYS[1], 'owner', owner, 'fence', text_of(tonumber(fence)), 'until_ms', text_of(until_ms),
-    'waiters', waiters, 'expires_ms', text_of(expires_ms))
-  if expiring then
-    redis.call('PEXPIREAT', KEYS[1], text_of(expires_ms))
+  redis.call('HSET', KEYS[1], 'owner', owner, 'fence', text_of(fence), 'until_ms', text_of(until_ms))
+  if (tonumber(record[5]) or 0) < until_ms + KEEP_MS / 2 then
+    local expires_ms = text_of(until_ms + KEEP_MS)
+    redis.call('HSET', KEYS[1], 'expires_ms', expires_ms)
+    redis.call('PEXPIREAT', KEYS[1], expires_ms)
   end
 end
 
 -- Takes waiters off the queue until one is alive: `me` (may be ''), or one whose client hears the wake-up.
--- Returns that owner, or nil when the queue is empty, and how many wait after it.
+-- Returns that owner, or nil when the queue is empty.
 local function next_waiter(me, now)
   local owner = nil
   while not owner do
     local head = redis.call('ZPOPMIN', KEYS[2])[1]
     if not head then
-      return nil, 0
+      break
     end
     local ticket = redis.call('HGET', KEYS[3], head)
     redis.call('HDEL', KEYS[3], head)
@@ -51,5 +48,6 @@ local function next_waiter(me, now)
       end
     end
   end
-  return owner, redis.call('ZCARD', KEYS[2])
+  redis.call('HSET', KEYS[1], 'waiters', redis.call('ZCARD', KEYS[2]))
+  return owner
 end
