@@ -5,6 +5,7 @@ from coordkit.errors import (
     ConfigurationError,
     CoordkitError,
     LeaseLost,
+    LimitTimeout,
     LockTimeout,
     OutcomeUnknown,
     ServerError,
@@ -12,20 +13,30 @@ from coordkit.errors import (
 )
 from coordkit.lease import AsyncLease, Lease
 from coordkit.lock import AsyncLock, Lock, LockInfo
+from coordkit.ratelimit.decision import Decision
+from coordkit.ratelimit.gcra import GCRA
+from coordkit.ratelimit.limiter import AsyncLimiter, Limiter
+from coordkit.ratelimit.sliding_window import SlidingWindow
 
 __all__ = [
+    "GCRA",
     "AsyncClient",
     "AsyncLease",
+    "AsyncLimiter",
     "AsyncLock",
     "Client",
     "ConfigurationError",
     "CoordkitError",
+    "Decision",
     "Lease",
     "LeaseLost",
+    "LimitTimeout",
+    "Limiter",
     "Lock",
     "LockInfo",
     "LockTimeout",
     "OutcomeUnknown",
     "ServerError",
     "ServerUnavailable",
+    "SlidingWindow",
 ]

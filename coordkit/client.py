@@ -21,6 +21,8 @@ from coordkit.guard import AsyncGuard, Guard
 from coordkit.keys import DEFAULT_PREFIX, Keys
 from coordkit.lease import Identity
 from coordkit.lock import AsyncLock, Lock, LockPlans
+from coordkit.ratelimit.base import Algorithm
+from coordkit.ratelimit.limiter import AsyncLimiter, Limiter, LimiterPlans, OnOutage
 from coordkit.renewal import AsyncRenewer, ThreadRenewer
 from coordkit.transports.address import Endpoint, parse_url
 from coordkit.transports.asyncio_ import AsyncioTransport
@@ -79,6 +81,10 @@ class Client:
         """
         plans = LockPlans(name, ttl_ms=to_ms(ttl, name="ttl"), renewed=renew, keys=self.keys, identity=self.identity)
         return Lock(plans, backend=self.backend, renewer=self.renewer)
+
+    def limiter(self, name: str, algorithm: Algorithm, *, on_outage: OnOutage = "raise") -> Limiter:
+        """The rate limit `name`.  `on_outage` is what it does when the server gives no answer: raise, allow or deny."""
+        return Limiter(LimiterPlans(name, algorithm, on_outage=on_outage, keys=self.keys), backend=self.backend)
 
     def ping(self) -> None:
         """Comes back if the server answers.  Raises ServerUnavailable."""
@@ -140,6 +146,10 @@ class AsyncClient:
         """
         plans = LockPlans(name, ttl_ms=to_ms(ttl, name="ttl"), renewed=renew, keys=self.keys, identity=self.identity)
         return AsyncLock(plans, backend=self.backend, renewer=self._renewer)
+
+    def limiter(self, name: str, algorithm: Algorithm, *, on_outage: OnOutage = "raise") -> AsyncLimiter:
+        """The rate limit `name`.  `on_outage` is what it does when the server gives no answer: raise, allow or deny."""
+        return AsyncLimiter(LimiterPlans(name, algorithm, on_outage=on_outage, keys=self.keys), backend=self.backend)
 
     async def ping(self) -> None:
         """Comes back if the server answers.  Raises ServerUnavailable."""

@@ -6,7 +6,9 @@
     ├── OutcomeUnknown                         the command was sent and the answer was lost: it may have run
     ├── ServerError                            the server answered with an error
     ├── LockTimeout (TimeoutError)             the lock was not free within the timeout
-    └── LeaseLost                              the lease ended while it was still needed
+    ├── LeaseLost                              the lease ended while it was still needed
+    ├── LimitTimeout (TimeoutError)            the rate limit has no room within the timeout
+    └── SubscriptionOverflow                   messages came faster than they were read, and none may be dropped
 
 Errors of the standard library and of clients are mapped where they cross into the toolkit, in `transports`.
 """
@@ -51,3 +53,11 @@ class LockTimeout(CoordkitError, TimeoutError):
 
 class LeaseLost(CoordkitError):
     """The lease ended while it was needed: another owner may hold the lock now, or soon."""
+
+
+class LimitTimeout(CoordkitError, TimeoutError):
+    """The rate limit has no room within the timeout; nothing was taken."""
+
+
+class SubscriptionOverflow(CoordkitError):
+    """Messages came faster than they were read, the buffer is full, and its policy is not to drop any."""

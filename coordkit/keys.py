@@ -7,6 +7,10 @@ one slot.
     ck:{lock:NAME}:queue      zset    waiting owner -> server time of its arrival in us
     ck:{lock:NAME}:tickets    hash    waiting owner -> "deadline_ms inbox"
     ck:inbox:CLIENT           channel the wake-ups of one client; the payload is the waiting owner
+    ck:limit:NAME:KIND:KEY    string or list, as the algorithm KIND keeps it; no tag, for the keys shall be spread
+    ck:channel:NAME           channel what `Channel.publish` sends
+
+A name in the middle of a key is escaped, so that (a, b:c) and (a:b, c) are two keys.
 """
 
 from dataclasses import dataclass
@@ -40,6 +44,15 @@ class Keys:
         """The keys of a lock: record, queue, tickets."""
         record = b"%b:{lock:%b}" % (self.prefix, encoded_name(name, kind="lock"))
         return record, record + b":queue", record + b":tickets"
+
+    def limit(self, name: str, kind: str) -> bytes:
+        """What every key of a limiter starts with; the user's key follows."""
+        escaped = encoded_name(name, kind="limiter").replace(b"%", b"%25").replace(b":", b"%3A")
+        return b"%b:limit:%b:%b:" % (self.prefix, escaped, kind.encode())
+
+    def channel(self, name: str) -> bytes:
+        """The server's name of a channel."""
+        return b"%b:channel:%b" % (self.prefix, encoded_name(name, kind="channel"))
 
     def inbox(self, client_id: bytes) -> bytes:
         """The channel on which one client is woken."""

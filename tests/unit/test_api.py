@@ -5,18 +5,24 @@ import coordkit
 PUBLIC = [
     "AsyncClient",
     "AsyncLease",
+    "AsyncLimiter",
     "AsyncLock",
     "Client",
     "ConfigurationError",
     "CoordkitError",
+    "Decision",
+    "GCRA",
     "Lease",
     "LeaseLost",
+    "LimitTimeout",
+    "Limiter",
     "Lock",
     "LockInfo",
     "LockTimeout",
     "OutcomeUnknown",
     "ServerError",
     "ServerUnavailable",
+    "SlidingWindow",
 ]
 
 

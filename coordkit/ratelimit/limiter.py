@@ -1,0 +1,194 @@
+"""Limiters: ask the server whether something may happen now.
+
+Order: LimiterPlans (all logic, no I/O), the blocking class, the asynchronous class.
+
+- One round trip a check, whatever the answer.
+- The server's clock counts, so clients whose clocks differ share one limit exactly.
+- A refused check takes nothing.
+- A check is never sent twice: if its answer is lost, OutcomeUnknown says so, or `on_outage` decides.
+"""
+
+import logging
+from typing import Final, Literal
+
+from coordkit.durations import Duration, to_seconds
+from coordkit.errors import ConfigurationError, LimitTimeout, OutcomeUnknown, ServerUnavailable
+from coordkit.guard import AsyncGuard, Guard
+from coordkit.keys import Keys
+from coordkit.plan import Call, Plan, Sleep, now
+from coordkit.ratelimit.base import Algorithm, whole
+from coordkit.ratelimit.decision import Decision
+from coordkit.runner import run, run_async
+
+log = logging.getLogger("coordkit")
+
+OnOutage = Literal["raise", "allow", "deny"]
+ON_OUTAGE: Final[tuple[OnOutage, ...]] = ("raise", "allow", "deny")
+
+CONSUME: Final = b"1"
+LOOK: Final = b"0"
+
+OUTAGE_RETRY_S: Final = 1.0
+"""When to ask again after a refusal because of an outage."""
+
+
+class LimiterPlans:
+    """What a limiter does, with no I/O."""
+
+    __slots__ = ("_degraded", "_key_prefix", "_keys", "_on_outage", "algorithm", "name")
+
+    def __init__(self, name: str, algorithm: Algorithm, *, on_outage: OnOutage, keys: Keys) -> None:
+        if on_outage not in ON_OUTAGE:
+            raise ConfigurationError(f"on_outage must be one of {', '.join(ON_OUTAGE)}, not {on_outage!r}")
+        self.name = name
+        self.algorithm = algorithm
+        self._key_prefix = keys.limit(name, algorithm.kind)
+        self._on_outage = on_outage
+        self._degraded = False
+
+    def check(self, key: str, cost: int) -> Plan[Decision]:
+        """Whether `cost` may be taken now; then it is."""
+        arguments = (*self.algorithm.arguments(self._cost(cost)), CONSUME)
+        try:
+            reply = yield Call(self.algorithm.check_script, (self.key(key),), arguments)
+        except (ServerUnavailable, OutcomeUnknown) as failure:
+            return self._in_outage(failure)
+        if self._degraded:
+            self._recovered()
+        return self.algorithm.decision(reply, cost)
+
+    def peek(self, key: str, cost: int) -> Plan[Decision]:
+        """Whether `cost` could be taken now.  Nothing is taken."""
+        arguments = (*self.algorithm.arguments(self._cost(cost)), LOOK)
+        try:
+            reply = yield Call(self.algorithm.peek_script, (self.key(key),), arguments)
+        except (ServerUnavailable, OutcomeUnknown) as failure:
+            return self._in_outage(failure)
+        return self.algorithm.decision(reply, cost)
+
+    def acquire(self, key: str, cost: int, timeout_s: float | None) -> Plan[Decision]:
+        """The admission of `cost`, as soon as there is room.  Raises LimitTimeout, as soon as that is certain."""
+        started_s = yield from now()
+        while True:
+            decision = yield from self.check(key, cost)
+            if decision.allowed:
+                return decision
+            if timeout_s is not None:
+                left_s = started_s + timeout_s - (yield from now())
+                if decision.retry_after > left_s:
+                    raise LimitTimeout(
+                        f"limiter {self.name!r} has no room for {cost} of {key!r} within {timeout_s:g} s: "
+                        f"not before {decision.retry_after:.3f} s from now, and {max(left_s, 0):.3f} s are left"
+                    )
+            yield Sleep(decision.retry_after)
+
+    def key(self, key: str) -> bytes:
+        """The server's key for the user's `key`.  Raises ConfigurationError if it is empty."""
+        if not key:
+            raise ConfigurationError(f"limiter {self.name!r} needs a key, not {key!r}: who or what is to be limited?")
+        return self._key_prefix + key.encode()
+
+    def _cost(self, cost: int) -> int:
+        whole(cost, name="cost", least=0)
+        if cost > self.algorithm.capacity:
+            raise ConfigurationError(
+                f"limiter {self.name!r} can never admit a cost of {cost}: {self.algorithm} admits "
+                f"{self.algorithm.capacity} at once"
+            )
+        return cost
+
+    def _in_outage(self, failure: ServerUnavailable | OutcomeUnknown) -> Decision:
+        if self._on_outage == "raise":
+            raise failure
+        if not self._degraded:
+            self._degraded = True
+            log.warning(
+                "limiter %r answers %r to everything until the server is back: %s", self.name, self._on_outage, failure
+            )
+        allowed = self._on_outage == "allow"
+        retry_s = 0.0 if allowed else OUTAGE_RETRY_S
+        return Decision(allowed, self.algorithm.capacity, 0, retry_s, 0.0, degraded=True)
+
+    def _recovered(self) -> None:
+        self._degraded = False
+        log.info("limiter %r asks the server again", self.name)
+
+
+class Limiter:
+    """A rate limit for blocking callers: `Client.limiter`."""
+
+    __slots__ = ("_backend", "_plans")
+
+    def __init__(self, plans: LimiterPlans, *, backend: Guard) -> None:
+        self._plans = plans
+        self._backend = backend
+
+    @property
+    def name(self) -> str:
+        """The name of the limiter."""
+        return self._plans.name
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """What it admits."""
+        return self._plans.algorithm
+
+    def check(self, key: str, cost: int = 1) -> Decision:
+        """Whether `cost` may be taken now; then it is.  A cost of 0 takes nothing and is always allowed."""
+        return run(self._plans.check(key, cost), self._backend)
+
+    def peek(self, key: str, cost: int = 1) -> Decision:
+        """Whether `cost` could be taken now.  Nothing is taken."""
+        return run(self._plans.peek(key, cost), self._backend)
+
+    def acquire(self, key: str, cost: int = 1, *, timeout: Duration | None = None) -> Decision:
+        """The admission of `cost`, as soon as there is room.
+
+        Raises LimitTimeout if that takes longer than `timeout`, as soon as it is certain; None waits for ever.
+        """
+        timeout_s = None if timeout is None else to_seconds(timeout, name="timeout")
+        return run(self._plans.acquire(key, cost, timeout_s), self._backend)
+
+    def reset(self, key: str) -> bool:
+        """Forget what `key` has taken.  False if there was nothing to forget."""
+        return self._backend.execute(("DEL", self._plans.key(key)), idempotent=True) == 1
+
+
+class AsyncLimiter:
+    """A rate limit for asynchronous callers: `AsyncClient.limiter`."""
+
+    __slots__ = ("_backend", "_plans")
+
+    def __init__(self, plans: LimiterPlans, *, backend: AsyncGuard) -> None:
+        self._plans = plans
+        self._backend = backend
+
+    @property
+    def name(self) -> str:
+        """The name of the limiter."""
+        return self._plans.name
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """What it admits."""
+        return self._plans.algorithm
+
+    async def check(self, key: str, cost: int = 1) -> Decision:
+        """Whether `cost` may be taken now; then it is.  A cost of 0 takes nothing and is always allowed."""
+        return await run_async(self._plans.check(key, cost), self._backend)
+
+    async def peek(self, key: str, cost: int = 1) -> Decision:
+        """Whether `cost` could be taken now.  Nothing is taken."""
+        return await run_async(self._plans.peek(key, cost), self._backend)
+
+    async def acquire(self, key: str, cost: int = 1, *, timeout: Duration | None = None) -> Decision:
+        """The admission of `cost`, as soon as there is room.
+
+        Raises LimitTimeout if that takes longer than `timeout`, as soon as it is certain; None waits for ever.
+        """
+        timeout_s = None if timeout is None else to_seconds(timeout, name="timeout")
+        return await run_async(self._plans.acquire(key, cost, timeout_s), self._backend)
+
+    async def reset(self, key: str) -> bool:
+        """Forget what `key` has taken.  False if there was nothing to forget."""
+        return await self._backend.execute(("DEL", self._plans.key(key)), idempotent=True) == 1

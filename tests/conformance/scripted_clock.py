@@ -1,0 +1,53 @@
+"""Rate limit scripts on a real server with a clock that the test sets: only the include that reads TIME differs."""
+
+import itertools
+import re
+from typing import Final
+
+from coordkit import Client
+from coordkit.ratelimit.base import Algorithm
+from coordkit.ratelimit.decision import Decision
+from coordkit.scripts import source_text
+
+START_US: Final = 1_790_000_000_000_000
+LAST_US: Final = 9_000_000_000_000_000
+NUMBERS: Final = itertools.count()
+
+CLOCK: Final = source_text("include/now_ms")
+TEST_CLOCK: Final = "local function now_us() return tonumber(ARGV[#ARGV]) end\n"
+
+LIFETIME: Final = re.compile(r"/ 1000\) \+ 1\)")
+LONG: Final = "/ 1000) + 1 + 3600000)"
+"""The server's own clock goes on and would expire keys that live on by the test's clock."""
+
+
+def clocked_text(algorithm: Algorithm) -> str:
+    """The script's text with the test's clock."""
+    text = algorithm.check_script.text
+    assert text.count(CLOCK) == 1
+    assert len(LIFETIME.findall(text)) == text.count("'PX'") + text.count("'PEXPIRE'") > 0
+    return LIFETIME.sub(LONG, text.replace(CLOCK, TEST_CLOCK))
+
+
+class Subject:
+    """One subject of a limit, alone on its key; time stands still until `advance_us` is called."""
+
+    def __init__(self, ck: Client, algorithm: Algorithm) -> None:
+        self.algorithm = algorithm
+        self.now_us = START_US
+        self.key = b"clocked:%d" % next(NUMBERS)
+        self._ck = ck
+
+    def advance_us(self, span_us: int) -> None:
+        """Let time pass; backwards with a negative span.  Stops before doubles stop counting, in 2255."""
+        self.now_us = min(max(0, self.now_us + span_us), LAST_US)
+
+    def check(self, cost: int = 1, *, consume: bool = True) -> Decision:
+        """The decision of the script."""
+        arguments = (*self.algorithm.arguments(cost), "1" if consume else "0", self.now_us)
+        reply = self._ck.backend.execute(("EVAL", clocked_text(self.algorithm), 1, self.key, *arguments))
+        return self.algorithm.decision(reply, cost)
+
+    def stored(self) -> object:
+        """What the server keeps, in its own serialisation without the time to live; None if nothing."""
+        return self._ck.backend.execute(("DUMP", self.key))

@@ -1,0 +1,158 @@
+"""Rate limits with no server: what is refused as a setting, what replies mean, what an outage does."""
+
+import logging
+from datetime import timedelta
+from fractions import Fraction
+
+import pytest
+
+from coordkit.errors import ConfigurationError, LimitTimeout, OutcomeUnknown, ServerUnavailable
+from coordkit.keys import Keys
+from coordkit.plan import Call, Now, Plan, Sleep, Step
+from coordkit.ratelimit.algorithms import ALGORITHMS
+from coordkit.ratelimit.decision import Decision
+from coordkit.ratelimit.gcra import GCRA
+from coordkit.ratelimit.limiter import LimiterPlans, OnOutage
+from coordkit.ratelimit.sliding_window import SlidingWindow
+
+KEYS = Keys.of("ck")
+
+
+def drive(plan: Plan[Decision], *results: object) -> tuple[list[Step], Decision]:
+    """The steps of a plan that gets `results` for them (exceptions are raised in it), and what it returns."""
+    steps = [next(plan)]
+    try:
+        for result in results:
+            if isinstance(result, BaseException):
+                steps.append(plan.throw(result))
+            else:
+                steps.append(plan.send(result))
+    except StopIteration as stop:
+        decision: Decision = stop.value
+        return steps, decision
+    raise AssertionError(f"the plan goes on: {steps[-1]}")
+
+
+def plans(on_outage: OnOutage = "raise") -> LimiterPlans:
+    return LimiterPlans("api", GCRA(10, 1.0, burst=20), on_outage=on_outage, keys=KEYS)
+
+
+@pytest.mark.parametrize("limit, per", [(0, 1), (-1, 1), (1.5, 1), (True, 1), ("1", 1), (1, 0), (1, -1), (2**60, 1)])
+@pytest.mark.parametrize("algorithm", ALGORITHMS.values(), ids=list(ALGORITHMS))
+def test_algorithm_with_a_limit_that_cannot_work_raises(algorithm: type, limit: int, per: float) -> None:
+    with pytest.raises(ConfigurationError, match=r"limit must be a whole number|per must be"):
+        algorithm(limit, per)
+
+
+def test_gcra_with_a_burst_that_cannot_work_raises() -> None:
+    with pytest.raises(ConfigurationError, match="burst must be a whole number from 1 "):
+        GCRA(10, 1.0, burst=0)
+    with pytest.raises(ConfigurationError, match="a burst of 1000000 at 1 per 86400 would take over 50 years"):
+        GCRA(1, 86400, burst=1_000_000)
+
+
+def test_algorithm_takes_timedeltas_and_compares_by_value() -> None:
+    assert GCRA(10, timedelta(minutes=1)).window_s == 60
+    assert SlidingWindow(10, timedelta(minutes=1)).window_s == 60
+    assert GCRA(10, 1.0) == GCRA(10, 1.0, burst=10)
+    assert repr(GCRA(limit=10, per=1.0, burst=20)) == "GCRA(limit=10, per=1.0, burst=20)"
+
+
+@pytest.mark.parametrize(
+    "limit, per, burst, token, drain",
+    [
+        (10, 1.0, 20, 100_000, 1),
+        (90, 60.0, 9, 2_000_000, 3),
+        (1_000_000, 1.0, 1, 1, 1),
+        (3_000_000, 1.0, 1, 1, 3),
+        (1, 86400, 1, 86_400_000_000, 1),
+    ],
+)
+def test_gcra_counts_in_whole_units(limit: int, per: float, burst: int, token: int, drain: int) -> None:
+    gcra = GCRA(limit, per, burst=burst)
+    assert (gcra.token, gcra.drain) == (token, drain)
+
+
+@pytest.mark.parametrize("limit, per, burst", [(999_983, 86400, 900_001), (7, 86399, 10**5), (10**12, 1.0, 10**15)])
+def test_gcra_beyond_exact_units_stays_within_a_double_and_is_never_too_fast(
+    limit: int, per: float, burst: int
+) -> None:
+    gcra = GCRA(limit, per, burst=burst)
+    asked = Fraction(round(per * 1_000_000), limit)
+    assert asked <= Fraction(gcra.token, gcra.drain) < asked * (1 + Fraction(burst, 2**50))
+    assert 2 * gcra.burst * gcra.token < 2**53
+
+
+def test_gcra_reply_as_decision_rounds_to_the_careful_side() -> None:
+    gcra = GCRA(3, 0.00001, burst=4)  # a token is 10 units, 3 drain in a microsecond
+    assert gcra.decision(11, 1) == Decision(True, 4, 2, 0.0, 0.000004)
+    assert gcra.decision(-1 - 31, 1) == Decision(False, 4, 0, 0.000001, 0.000011)
+
+
+def test_sliding_window_reply_as_decision() -> None:
+    window = SlidingWindow(10, 60.0)
+    assert window.decision([4, 1_500_000, 0], 1) == Decision(True, 10, 6, 0.0, 1.5)
+    assert window.decision([-1 - 12, 60_000_000, 500_000], 1) == Decision(False, 10, 0, 0.5, 60.0)
+
+
+def test_check_is_one_call() -> None:
+    steps, decision = drive(plans().check("user:42", 3), 300_000)
+    gcra = plans().algorithm
+    assert steps == [Call(gcra.check_script, (b"ck:limit:api:gcra:user:42",), (100_000, 1, 2_000_000, 3, b"1"))]
+    assert decision == Decision(True, 20, 17, 0.0, 0.3)
+
+
+def test_check_is_never_sent_twice_and_peek_may_be() -> None:
+    for algorithm in (GCRA(1, 1.0), SlidingWindow(1, 1.0)):
+        assert not algorithm.check_script.idempotent
+        assert algorithm.peek_script.idempotent
+        assert algorithm.peek_script.sha1 == algorithm.check_script.sha1
+
+
+def test_acquire_sleeps_for_retry_after_and_asks_again() -> None:
+    steps, decision = drive(plans().acquire("user:42", 1, None), 7.0, -1 - 2_000_000, None, 2_000_000)
+    assert isinstance(steps[0], Now)
+    assert isinstance(steps[1], Call)
+    assert steps[2] == Sleep(0.1)
+    assert steps[3] == steps[1]
+    assert decision.allowed
+
+
+def test_acquire_that_cannot_come_in_time_raises_without_sleeping() -> None:
+    plan = plans().acquire("user:42", 5, 1.0)
+    with pytest.raises(
+        LimitTimeout, match=r"no room for 5 of 'user:42' within 1 s: not before 0.500 s from now, and 0.4"
+    ):
+        drive(plan, 7.0, -1 - 2_000_000, 7.6)
+
+
+@pytest.mark.parametrize("failure", [ServerUnavailable("gone"), OutcomeUnknown("lost")])
+def test_check_in_an_outage_does_what_was_declared(failure: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(type(failure)):
+        drive(plans().check("user:42", 1), failure)
+    _, allowed = drive(plans("allow").check("user:42", 1), failure)
+    assert allowed == Decision(True, 20, 0, 0.0, 0.0, degraded=True)
+    _, denied = drive(plans("deny").peek("user:42", 1), failure)
+    assert denied == Decision(False, 20, 0, 1.0, 0.0, degraded=True)
+    assert len(caplog.records) == 2
+
+
+def test_outage_is_logged_once_and_so_is_its_end(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "coordkit")
+    limiter = plans("allow")
+    for _ in range(3):
+        drive(limiter.check("user:42", 1), ServerUnavailable("gone"))
+    for _ in range(3):
+        drive(limiter.check("user:42", 1), 100_000)
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+def test_limiter_with_an_unknown_outage_policy_raises() -> None:
+    with pytest.raises(ConfigurationError, match="on_outage must be one of raise, allow, deny, not 'open'"):
+        plans("open")  # type: ignore[arg-type]  # what a configuration file may hold
+
+
+@pytest.mark.parametrize("algorithm", [GCRA(1, 1.0), SlidingWindow(1, 1.0)], ids=lambda algorithm: algorithm.kind)
+def test_reply_of_another_shape_raises(algorithm: GCRA | SlidingWindow) -> None:
+    with pytest.raises(TypeError, match=f"ratelimit_{algorithm.kind} replied b'OK'"):
+        algorithm.decision(b"OK", 1)
