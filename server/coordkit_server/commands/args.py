@@ -6,7 +6,9 @@ from coordkit_server.errors import (
     INVALID_TIMEOUT,
     NEGATIVE_TIMEOUT,
     NOT_FLOAT,
+    NOT_IN_LONG_RANGE,
     NOT_INTEGER,
+    TIMEOUT_OUT_OF_RANGE,
     CommandError,
     syntax_error,
 )
@@ -29,6 +31,14 @@ def integer_between(text: bytes, low: int, high: int, error: bytes) -> int:
     return value
 
 
+def symmetric_integer(text: bytes) -> int:
+    """Return the integer `text`; raises for one that has no 64-bit negative (counts whose sign has a meaning)."""
+    value = integer(text)
+    if value < -INT64_MAX:
+        raise CommandError(NOT_IN_LONG_RANGE)
+    return value
+
+
 def number(text: bytes, error: bytes = NOT_FLOAT) -> float:
     """Return the double `text` (not NaN); raises `error`."""
     value = parse_float(text)
@@ -40,8 +50,10 @@ def number(text: bytes, error: bytes = NOT_FLOAT) -> float:
 def timeout_us(text: bytes) -> int:
     """Return a blocking timeout given in seconds as microseconds, 0 for no limit; raises the timeout errors."""
     value = parse_float(text)
-    if value is None or isnan(value) or value * 1000 > INT64_MAX:
+    if value is None or isnan(value):
         raise CommandError(INVALID_TIMEOUT)
+    if value * 1000 > INT64_MAX:
+        raise CommandError(TIMEOUT_OUT_OF_RANGE)
     if value < 0:
         raise CommandError(NEGATIVE_TIMEOUT)
     ms = -int(-value * 1000 // 1)  # rounded up, as Redis does: 0.0001 waits 1 ms and not for ever

@@ -28,8 +28,8 @@ from coordkit_server.errors import (
     INVALID_CURSOR,
     NEGATIVE_TIMEOUT,
     NO_SUCH_KEY,
-    NOT_INTEGER,
     SAME_OBJECT,
+    TIMEOUT_NOT_INTEGER,
     CommandError,
     syntax_error,
     wrong_arity,
@@ -337,7 +337,7 @@ def object_container(cx: Context) -> object:
 def wait(cx: Context) -> object:
     """WAIT numreplicas timeout -> 0: this server has no replicas; with numreplicas > 0 it waits for the timeout."""
     wanted = integer(cx.argv[1])
-    timeout_ms = integer_between(cx.argv[2], -INT64_MAX, INT64_MAX, NOT_INTEGER)
+    timeout_ms = integer_between(cx.argv[2], -INT64_MAX, INT64_MAX, TIMEOUT_NOT_INTEGER)
     if timeout_ms < 0:
         raise CommandError(NEGATIVE_TIMEOUT)
     if wanted <= 0:

@@ -1,13 +1,17 @@
 """The command table: the rows of every group, joined and checked."""
 
 from coordkit_server.commands import (
+    blocking_lists,
     command_info,
     connection,
     expiry,
+    hashes,
     info,
     keys,
+    lists,
     pubsub,
     server,
+    sets,
     slowlog,
     strings,
     transactions,
@@ -21,11 +25,15 @@ def build_table() -> dict[bytes, Command]:
         (b"connection", connection.commands()),
         (b"generic", expiry.commands()),
         (b"generic", keys.commands()),
+        (b"hash", hashes.commands()),
+        (b"list", blocking_lists.commands()),
+        (b"list", lists.commands()),
         (b"pubsub", pubsub.commands()),
         (b"server", command_info.commands()),
         (b"server", info.commands()),
         (b"server", server.commands()),
         (b"server", slowlog.commands()),
+        (b"set", sets.commands()),
         (b"string", strings.commands()),
         (b"transactions", transactions.commands()),
     ]

@@ -202,7 +202,6 @@ CASES = [
             ["OBJECT", "FREQ", "a"],
             ["OBJECT", "ENCODING", "none"],
             ["OBJECT", "NOPE", "a"],
-            ["OBJECT", "HELP"],
             ["OBJECT", "ENCODING"],
             ["OBJECT"],
         ],
