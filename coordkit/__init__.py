@@ -4,15 +4,21 @@ from coordkit.client import AsyncClient, Client
 from coordkit.errors import (
     ConfigurationError,
     CoordkitError,
+    JobCancelled,
+    JobFailed,
+    JobUnknown,
     LeaseLost,
     LimitTimeout,
     LockTimeout,
     OutcomeUnknown,
+    ResultTimeout,
     ServerError,
     ServerUnavailable,
 )
 from coordkit.lease import AsyncLease, Lease
 from coordkit.lock import AsyncLock, Lock, LockInfo
+from coordkit.queue import Queue, Reject, RetryLater
+from coordkit.queue.worker import JobContext
 from coordkit.ratelimit.decision import Decision
 from coordkit.ratelimit.gcra import GCRA
 from coordkit.ratelimit.limiter import AsyncLimiter, Limiter
@@ -28,6 +34,10 @@ __all__ = [
     "ConfigurationError",
     "CoordkitError",
     "Decision",
+    "JobCancelled",
+    "JobContext",
+    "JobFailed",
+    "JobUnknown",
     "Lease",
     "LeaseLost",
     "LimitTimeout",
@@ -36,6 +46,10 @@ __all__ = [
     "LockInfo",
     "LockTimeout",
     "OutcomeUnknown",
+    "Queue",
+    "Reject",
+    "ResultTimeout",
+    "RetryLater",
     "ServerError",
     "ServerUnavailable",
     "SlidingWindow",

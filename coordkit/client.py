@@ -21,6 +21,9 @@ from coordkit.guard import AsyncGuard, Guard
 from coordkit.keys import DEFAULT_PREFIX, Keys
 from coordkit.lease import Identity
 from coordkit.lock import AsyncLock, Lock, LockPlans
+from coordkit.queue.declaration import Queue
+from coordkit.queue.handles import AsyncQueueHandle, QueueHandle
+from coordkit.queue.plans import QueuePlans
 from coordkit.ratelimit.base import Algorithm
 from coordkit.ratelimit.limiter import AsyncLimiter, Limiter, LimiterPlans, OnOutage
 from coordkit.renewal import AsyncRenewer, ThreadRenewer
@@ -86,6 +89,10 @@ class Client:
         """The rate limit `name`.  `on_outage` is what it does when the server gives no answer: raise, allow or deny."""
         return Limiter(LimiterPlans(name, algorithm, on_outage=on_outage, keys=self.keys), backend=self.backend)
 
+    def queue(self, queue: Queue) -> QueueHandle:
+        """The queue on this server: to give it jobs, and to look after them."""
+        return QueueHandle(QueuePlans(queue, keys=self.keys, codec=self.codec), self.backend)
+
     def ping(self) -> None:
         """Comes back if the server answers.  Raises ServerUnavailable."""
         self.backend.execute(("PING",), idempotent=True)
@@ -150,6 +157,10 @@ class AsyncClient:
     def limiter(self, name: str, algorithm: Algorithm, *, on_outage: OnOutage = "raise") -> AsyncLimiter:
         """The rate limit `name`.  `on_outage` is what it does when the server gives no answer: raise, allow or deny."""
         return AsyncLimiter(LimiterPlans(name, algorithm, on_outage=on_outage, keys=self.keys), backend=self.backend)
+
+    def queue(self, queue: Queue) -> AsyncQueueHandle:
+        """The queue on this server: to give it jobs, and to look after them."""
+        return AsyncQueueHandle(QueuePlans(queue, keys=self.keys, codec=self.codec), self.backend)
 
     async def ping(self) -> None:
         """Comes back if the server answers.  Raises ServerUnavailable."""

@@ -8,7 +8,11 @@
     ├── LockTimeout (TimeoutError)             the lock was not free within the timeout
     ├── LeaseLost                              the lease ended while it was still needed
     ├── LimitTimeout (TimeoutError)            the rate limit has no room within the timeout
-    └── SubscriptionOverflow                   messages came faster than they were read, and none may be dropped
+    ├── SubscriptionOverflow                   messages came faster than they were read, and none may be dropped
+    ├── JobFailed                              the job was given up: its last error
+    ├── JobCancelled                           the job was cancelled before it was done
+    ├── JobUnknown (LookupError)               no such job, or its result is kept no longer
+    └── ResultTimeout (TimeoutError)           the job has not ended within the timeout
 
 Errors of the standard library and of clients are mapped where they cross into the toolkit, in `transports`.
 """
@@ -61,3 +65,19 @@ class LimitTimeout(CoordkitError, TimeoutError):
 
 class SubscriptionOverflow(CoordkitError):
     """Messages came faster than they were read, the buffer is full, and its policy is not to drop any."""
+
+
+class JobFailed(CoordkitError):
+    """The job was given up after its last retry; the message holds its last error."""
+
+
+class JobCancelled(CoordkitError):
+    """The job was cancelled before it was done: there is no result."""
+
+
+class JobUnknown(CoordkitError, LookupError):
+    """There is no such job in the queue; ended ones are forgotten after the time the queue keeps results."""
+
+
+class ResultTimeout(CoordkitError, TimeoutError):
+    """The job has not ended within the timeout; it is still in the queue."""

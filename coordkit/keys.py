@@ -9,11 +9,20 @@ one slot.
     ck:inbox:CLIENT           channel the wake-ups of one client; the payload is the waiting owner
     ck:limit:NAME:KIND:KEY    string or list, as the algorithm KIND keeps it; no tag, for the keys shall be spread
     ck:channel:NAME           channel what `Channel.publish` sends
+    ck:{queue:NAME}           hash    counters, last fence, last sequence number
+    ck:{queue:NAME}:jobs      hash    id -> record, id:in -> payload, id:out -> result or last error
+    ck:{queue:NAME}:PLACE     zset    the ids in one place: ready, scheduled, leased, ended, dead
+    ck:{queue:NAME}:unique    hash    unique key -> id of the job that holds it
+    ck:{queue:NAME}:idle      zset    channels of the workers that wait for jobs
+    ck:{queue:NAME}:turn:ID   string  the last turn of one worker
+    ck:{queue:NAME}:wake:ID   channel the wake-ups of one worker
+    ck:{queue:NAME}:ended:ID  channel the end of one job; the payload is how it ended
 
 A name in the middle of a key is escaped, so that (a, b:c) and (a:b, c) are two keys.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from coordkit.errors import ConfigurationError
 
@@ -25,6 +34,38 @@ def encoded_name(name: str, *, kind: str) -> bytes:
     if not name:
         raise ConfigurationError(f"the name of a {kind} must be a non-empty string, not {name!r}")
     return name.encode()
+
+
+class QueueKeys(NamedTuple):
+    """The keys of one queue, in the order in which its scripts take them."""
+
+    meta: bytes
+    jobs: bytes
+    ready: bytes
+    scheduled: bytes
+    leased: bytes
+    ended: bytes
+    dead: bytes
+    unique: bytes
+    idle: bytes
+
+    @classmethod
+    def of(cls, meta: bytes) -> "QueueKeys":
+        """The keys beside `meta`."""
+        places = (b"jobs", b"ready", b"scheduled", b"leased", b"ended", b"dead", b"unique", b"idle")
+        return cls(meta, *(meta + b":" + place for place in places))
+
+    def turn(self, worker_id: str) -> bytes:
+        """The key of a worker's last turn."""
+        return self.meta + b":turn:" + worker_id.encode()
+
+    def wake(self, worker_id: str) -> bytes:
+        """The channel on which a worker is woken."""
+        return self.meta + b":wake:" + worker_id.encode()
+
+    def job_ended(self, job_id: str) -> bytes:
+        """The channel on which the end of a job is told."""
+        return self.meta + b":ended:" + job_id.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +94,10 @@ class Keys:
     def channel(self, name: str) -> bytes:
         """The server's name of a channel."""
         return b"%b:channel:%b" % (self.prefix, encoded_name(name, kind="channel"))
+
+    def queue(self, name: str) -> "QueueKeys":
+        """The keys of a queue."""
+        return QueueKeys.of(b"%b:{queue:%b}" % (self.prefix, encoded_name(name, kind="queue")))
 
     def inbox(self, client_id: bytes) -> bytes:
         """The channel on which one client is woken."""

@@ -41,7 +41,7 @@ async def test_async_lock_waiters_get_it_in_order_of_arrival(server_url: str) ->
         waiting = []
         for number in range(10):
             waiting.append(asyncio.create_task(worker(ck, number)))
-            while (await ck.lock("report").info()).waiters != number + 1:  # noqa: ASYNC110 - it is on the server
+            while (await ck.lock("report").info()).waiters != number + 1:
                 await asyncio.sleep(0.001)
         await lease.release()
         await asyncio.gather(*waiting)

@@ -1,0 +1,29 @@
+"""`coordkit ping`: does the server answer, and how fast."""
+
+import time
+
+import click
+
+from coordkit.cli.options import EXIT_UNAVAILABLE, fail, shown_url, url_option
+from coordkit.client import Client
+from coordkit.errors import CoordkitError
+
+
+@click.command("ping")
+@url_option()
+@click.option("-c", "--count", default=1, show_default=True, type=click.IntRange(1), help="How often to ask.")
+@click.option("--timeout", default=5.0, show_default=True, type=click.FloatRange(0.001), help="Seconds to wait.")
+def command(url: str | None, count: int, timeout: float) -> None:
+    """Ask the server for an answer and show how long it took.
+
+    Exit status 0 if it answered, 69 if it did not: fit for a health check.
+    """
+    with Client.from_url(url, timeout=timeout) as client:
+        for _ in range(count):
+            started_s = time.perf_counter()
+            try:
+                client.ping()
+            except CoordkitError as exc:
+                fail(str(exc), EXIT_UNAVAILABLE)
+            spent_ms = (time.perf_counter() - started_s) * 1000
+            click.echo(f"PONG from {shown_url(url)} in {spent_ms:.2f} ms")

@@ -1,0 +1,163 @@
+"""`coordkit worker module:queue`: runs the jobs of a queue until it is told to stop."""
+
+import asyncio
+import importlib
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import click
+
+from coordkit.cli.lines import ColourLines, PlainLines, QuietLines
+from coordkit.cli.options import (
+    EXIT_CONFIGURATION,
+    EXIT_HANDED_BACK,
+    EXIT_UNAVAILABLE,
+    fail,
+    interactive,
+    shown_url,
+    url_option,
+)
+from coordkit.client import AsyncClient, Client
+from coordkit.errors import ConfigurationError, CoordkitError
+from coordkit.queue.declaration import Queue
+from coordkit.queue.worker.reporter import Reporter
+from coordkit.queue.worker.worker import (
+    DEFAULT_CONCURRENCY,
+    DEFAULT_DRAIN_S,
+    DEFAULT_GIVE_UP_S,
+    Worker,
+    WorkerReport,
+)
+
+LINES: Final[dict[str, Callable[[], Reporter]]] = {
+    "colour": ColourLines,
+    "plain": PlainLines,
+    "quiet": QuietLines,
+}
+
+
+def load_queue(target: str) -> Queue:
+    """The queue that `module:name` names.  Raises ConfigurationError with what is wrong."""
+    module_name, _, name = target.partition(":")
+    if not module_name or not name:
+        raise ConfigurationError(f"{target!r} names no queue; write module:queue, for example app:mail")
+    if "" not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as exc:
+        if exc.name is None or not (module_name + ".").startswith(exc.name + "."):
+            raise  # the module is there, and imports something that is not
+        raise ConfigurationError(f"there is no module {exc.name!r} in {Path.cwd()} or on the Python path") from exc
+    queue = getattr(module, name, None)
+    if not isinstance(queue, Queue):
+        queues = sorted(key for key, value in vars(module).items() if isinstance(value, Queue))
+        raise ConfigurationError(f"{module_name!r} has no queue {name!r}; its queues are {queues}")
+    return queue
+
+
+@click.command("worker")
+@click.argument("target", metavar="MODULE:QUEUE")
+@url_option("The server with the queue.")
+@click.option(
+    "-c",
+    "--concurrency",
+    default=DEFAULT_CONCURRENCY,
+    show_default=True,
+    type=click.IntRange(1, 10_000),
+    help="Jobs at a time.",
+)
+@click.option(
+    "--drain-timeout",
+    default=DEFAULT_DRAIN_S,
+    show_default=True,
+    type=click.FloatRange(0),
+    metavar="SECONDS",
+    help="How long running jobs may go on after the first SIGTERM or SIGINT.",
+)
+@click.option(
+    "--give-up",
+    default=DEFAULT_GIVE_UP_S,
+    show_default=True,
+    type=click.FloatRange(0.1),
+    metavar="SECONDS",
+    help="End with status 69 when the server stays away for so long.",
+)
+@click.option("--lines", type=click.Choice(sorted(LINES)), help="How to print.  [default: colour on a terminal]")
+@click.option("--prefix", default="ck", show_default=True, help="Prefix of all keys on the server.")
+def command(
+    target: str, url: str | None, concurrency: int, drain_timeout: float, give_up: float, lines: str | None, prefix: str
+) -> None:
+    """Run the jobs of the queue that MODULE:QUEUE declares.
+
+    The first SIGTERM or SIGINT drains: no job is fetched any more, running ones may end.  The second one gives running
+    jobs back to the queue at once.  A worker that is killed loses nothing: its jobs come back when their leases end.
+
+    \b
+    Exit status: 0 drained; 69 the server stayed away; 75 jobs were given back unfinished; 78 a mistake in the set-up.
+
+    \b
+    coordkit worker app:mail
+    coordkit worker app:mail --concurrency 50 --url redis://queue.example:6379
+    """
+    reporter = LINES[lines or ("colour" if interactive() else "plain")]()
+    try:
+        queue = load_queue(target)
+        report = asyncio.run(
+            _work(
+                queue,
+                url,
+                prefix,
+                lambda client, blocking: Worker(
+                    queue,
+                    client,
+                    blocking,
+                    concurrency=concurrency,
+                    drain_timeout=drain_timeout,
+                    give_up=give_up,
+                    reporter=reporter,
+                ),
+                reporter,
+            )
+        )
+    except ConfigurationError as exc:
+        fail(str(exc), EXIT_CONFIGURATION)
+    except CoordkitError as exc:
+        fail(f"the worker ends: {exc}", EXIT_UNAVAILABLE)
+    if report.count("released") or report.untold:
+        sys.exit(EXIT_HANDED_BACK)
+
+
+async def _work(
+    queue: Queue,
+    url: str | None,
+    prefix: str,
+    make: Callable[[AsyncClient, Client], Worker],
+    reporter: Reporter,
+) -> WorkerReport:
+    """What the worker has done, after it was told to stop."""
+    loop = asyncio.get_running_loop()
+    beat_timeout_s = max(0.5, queue.lease_ms / 3000)
+    async with AsyncClient.from_url(url, prefix=prefix) as client:
+        with Client.from_url(url, prefix=prefix, timeout=beat_timeout_s) as blocking_client:
+            worker = make(client, blocking_client)
+            asked = 0
+
+            def stop() -> None:
+                nonlocal asked
+                asked += 1
+                if asked == 1:
+                    worker.drain()
+                else:
+                    worker.release()
+
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, stop)
+            reporter.notice(f"worker {worker.id} runs {queue!r} of {shown_url(url)}")
+            report = await worker.run()
+            counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(report.outcomes.items()))
+            reporter.notice(f"stopped: {counts or 'no jobs'}" + (f", {report.untold} untold" if report.untold else ""))
+            return report

@@ -1,0 +1,49 @@
+"""The command line: what it says, and how it ends."""
+
+import re
+
+import pytest
+from click.testing import CliRunner
+
+from coordkit.cli import COMMANDS, main
+
+
+def run(*words: str) -> tuple[int, str]:
+    result = CliRunner().invoke(main, words)
+    return result.exit_code, result.output
+
+
+def test_help_names_every_command() -> None:
+    status, output = run("--help")
+    assert status == 0
+    for name in COMMANDS:
+        assert re.search(rf"^  {name}  ", output, re.MULTILINE), output
+
+
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"server"}))
+def test_help_of_every_command_says_what_it_does(name: str) -> None:
+    status, output = run(name, "--help")
+    assert status == 0
+    assert "Usage: " in output
+    assert "Options:" in output
+
+
+def test_ping_without_server_ends_with_status_69_and_says_what_to_do() -> None:
+    status, output = run("ping", "--url", "redis://127.0.0.1:1")
+    assert status == 69
+    assert "no server answers at redis://127.0.0.1:1" in output
+    assert "coordkit server" in output
+
+
+@pytest.mark.parametrize(
+    "target, message",
+    [
+        ("nonsense", "write module:queue"),
+        ("no_such_module:mail", "there is no module 'no_such_module'"),
+        ("tests.conformance.worker_jobs:mail", r"has no queue 'mail'; its queues are \['work'\]"),
+    ],
+)
+def test_worker_with_wrong_target_ends_with_status_78_and_says_what_to_do(target: str, message: str) -> None:
+    status, output = run("worker", target)
+    assert status == 78
+    assert re.search(message, output)
