@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from coordkit.durations import Duration, to_seconds
-from coordkit.errors import CoordkitError, LockTimeout
+from coordkit.errors import CoordkitError, LockTimeout, ServerUnavailable
 from coordkit.keys import Keys
 from coordkit.lease import AsyncHold, AsyncLease, Hold, Identity, Lease
-from coordkit.plan import NOW, Call, Plan, Subscribe, Unsubscribe, WaitSignal, call, now
+from coordkit.plan import NOW, Call, Plan, Subscribe, WaitSignal, call, now
 from coordkit.renewal import AsyncRenewer, Grant, ThreadRenewer
 from coordkit.runner import run, run_async
 from coordkit.scripts import Script
@@ -106,31 +106,22 @@ class LockPlans:
     def try_acquire(self) -> Plan[Grant | None]:
         """The grant, or None if the lock is held or others wait for it."""
         owner, inbox = self._identity.attempt()
-        try:
-            started_s, answer = yield from self._ask(owner, inbox, 0.0)
-        except GeneratorExit:
-            raise
-        except BaseException:
-            yield from self._abandon(owner)  # the answer may be lost, but not the grant
-            raise
+        started_s, answer = yield from self._first(owner, inbox, 0.0)
         return None if isinstance(answer, Busy) else Grant(owner, answer, started_s)
 
     def acquire(self, timeout_s: float | None) -> Plan[Grant]:
         """The grant.  Raises LockTimeout; after that and any other failure nothing is held and no place is kept."""
         owner, inbox = self._identity.attempt()
-        try:
-            started_s, answer = yield from self._ask(owner, inbox, timeout_s)
-            if isinstance(answer, Busy):
-                deadline_s = math.inf if timeout_s is None else started_s + timeout_s
-                yield Subscribe(inbox, owner)
-                started_s, answer = yield from self._wait(owner, inbox, deadline_s)
-                yield Unsubscribe(inbox, owner)
-            return Grant(owner, self._fence(answer, timeout_s), started_s)
-        except GeneratorExit:
-            raise
-        except BaseException:
-            yield from self._abandon(owner)  # the server may have noted us as owner or waiter
-            raise
+        started_s, answer = yield from self._first(owner, inbox, timeout_s)
+        if isinstance(answer, Busy):
+            deadline_s = math.inf if timeout_s is None else started_s + timeout_s
+            started_s, answer = yield from self._wait(owner, inbox, deadline_s)
+        if isinstance(answer, Busy):
+            raise LockTimeout(
+                f"lock {self.name!r} is held by {answer.holder.decode()}; its lease ends in {answer.left_ms} ms, "
+                f"{answer.before} wait before us; gave up after {timeout_s} s"
+            )
+        return Grant(owner, answer, started_s)
 
     def release(self, token: bytes) -> Plan[bool]:
         """Whether the lock was still ours.  Goes through even if the caller is cancelled meanwhile."""
@@ -148,13 +139,15 @@ class LockPlans:
         owner, fence, left_ms, waiters = yield from call(INFO, self._records[:1], ())
         return LockInfo(self.name, owner.decode() or None, fence, left_ms / 1000, waiters)
 
-    def _fence(self, answer: int | Busy, timeout_s: float | None) -> int:
-        if not isinstance(answer, Busy):
-            return answer
-        raise LockTimeout(
-            f"lock {self.name!r} is held by {answer.holder.decode()}; its lease ends in {answer.left_ms} ms, "
-            f"{answer.before} wait before us; gave up after {timeout_s} s"
-        )
+    def _first(self, owner: bytes, inbox: bytes, wait_s: float | None) -> Plan[tuple[float, int | Busy]]:
+        """When it was asked, and the first answer."""
+        try:
+            return (yield from self._ask(owner, inbox, wait_s))
+        except (GeneratorExit, ServerUnavailable):  # nothing was run
+            raise
+        except BaseException:
+            yield from self._abandon(owner)  # the answer is lost, the grant may not be
+            raise
 
     def _ask(self, owner: bytes, inbox: bytes, wait_s: float | None) -> Plan[tuple[float, int | Busy]]:
         """When it was asked, and the answer.  With `wait_s` above 0 we get a place in the queue."""
@@ -165,15 +158,24 @@ class LockPlans:
         return started_s, parse_acquire(reply)
 
     def _wait(self, owner: bytes, inbox: bytes, deadline_s: float) -> Plan[tuple[float, int | Busy]]:
-        """The grant, or the last answer before the deadline.  The wake-up is a hint; the server's answer is
-        the truth.
-        """
-        while True:
-            left_s = deadline_s - (yield from now())
-            started_s, answer = yield from self._ask(owner, inbox, max(left_s, 0.001))
-            if not isinstance(answer, Busy) or left_s <= 0:
-                return started_s, answer
-            yield WaitSignal(inbox, min(answer.ask_again_ms / 1000, left_s), owner)
+        """When it was asked, and the grant or the last answer before the deadline; then no place is kept."""
+        try:
+            yield Subscribe(inbox, owner)
+            while True:
+                left_s = deadline_s - (yield from now())
+                started_s, answer = yield from self._ask(owner, inbox, max(left_s, 0.001))
+                if not isinstance(answer, Busy) or left_s <= 0:
+                    break
+                # The wake-up is a hint, the server's answer is the truth: ask in any case.
+                yield WaitSignal(inbox, min(answer.ask_again_ms / 1000, left_s), owner)
+        except GeneratorExit:
+            raise
+        except BaseException:
+            yield from self._abandon(owner)  # the server may have us as waiter, or as owner by now
+            raise
+        if isinstance(answer, Busy):
+            yield from self._abandon(owner)
+        return started_s, answer
 
     def _abandon(self, owner: bytes) -> Plan[None]:
         """Free the lock if it is ours, and our place in the queue."""

@@ -176,15 +176,19 @@ class Renewals:
         return min((_next_s(lease) for lease in self.held()), default=math.inf)
 
     def due(self, now_s: float) -> list[list[BaseLease]]:
-        """Batches to renew now, each of one script; marks them as under way.  Ends the leases whose time is
-        over.
-        """
-        by_script: dict[str, list[BaseLease]] = {}
+        """Batches to renew now, each of one script; marks them as under way.  Ends the leases whose time is over."""
+        waiting: list[BaseLease] = []
         for lease in self.held():
             if now_s >= lease.until_s:
                 self.discard(lease)
                 lease.lose(f"it was not renewed within its {lease.ttl_ms} ms")
-            elif _may_renew(lease) and now_s >= lease.renew_at_s - EARLY * lease.ttl_ms / 1000:
+            elif _may_renew(lease):
+                waiting.append(lease)
+        if not any(now_s >= lease.renew_at_s for lease in waiting):
+            return []
+        by_script: dict[str, list[BaseLease]] = {}
+        for lease in waiting:
+            if now_s >= lease.renew_at_s - EARLY * lease.ttl_ms / 1000:
                 lease.under_way = True
                 by_script.setdefault(lease.terms.renewal.name, []).append(lease)
         return [
@@ -205,7 +209,7 @@ class Renewals:
         """No answer for a batch: it is due again soon."""
         for lease in batch:
             lease.under_way = False
-            lease.renew_at_s = now_s + min(RETRY_S, EARLY * lease.ttl_ms / 1000) + EARLY * lease.ttl_ms / 1000
+            lease.renew_at_s = now_s + min(RETRY_S, EARLY * lease.ttl_ms / 1000)
 
 
 def _may_renew(lease: BaseLease) -> bool:

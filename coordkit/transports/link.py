@@ -23,7 +23,7 @@ WRITE_AT: Final = 16
 the turn are still being made.  With 50 lock pairs in flight 16 gave 51,000 pairs/s, 8 gave 49,000, no limit 29,000."""
 
 CHECKS_PER_TIMEOUT: Final = 8
-"""How finely the deadline is checked: a call fails at most an eighth late."""
+"""How finely the deadline is checked: a call fails at most a quarter late."""
 
 
 class Link(asyncio.Protocol):
