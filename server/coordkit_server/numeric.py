@@ -52,9 +52,10 @@ def parse_float(text: bytes) -> float | None:
         if char not in _FLOAT_CHARS:
             return _parse_special_float(text)
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
         return None
+    return None if isinf(value) else value  # 1e400 overflows: strtod reports it
 
 
 def _parse_special_float(text: bytes) -> float | None:

@@ -10,11 +10,16 @@ _TEXTS: Final[list[tuple[re.Pattern[bytes], bytes]]] = [
 
 # case ids (or `group:` prefixes) -> why the named reference is not asked about them
 NOT_ON_VALKEY: Final[dict[str, str]] = {
+    "strings:encoding": "Valkey 9 embeds longer strings",
+    "strings:getex": "Valkey 9 checks the expiry of GETEX before it looks the key up",
+    "zsets:scores": "Valkey 9 drops the sign of a packed -0",
     "core:client-kill-errors": "Valkey 9 takes several ids and says `syntax error` for one that is no number",
     "core:multi-nested": "Valkey 9 has one text for every command that a transaction refuses",
     "core:multi-watch-inside": "Valkey 9 has one text for every command that a transaction refuses",
 }
 NOT_ON_REDIS: Final[dict[str, str]] = {
+    "zsets:scores": "7.0 prints 17 digits of a score, 7.2 the shortest that reads back",
+    "zsets:zrank-withscore": "WITHSCORE came with 7.2",
     "core:client-setinfo": "CLIENT SETINFO came with 7.2",
     "core:command-getkeys": "the arity of COMMAND GETKEYS is -3 since 7.2",
     "keys:scan": "a negative cursor is refused since 7.2.5",

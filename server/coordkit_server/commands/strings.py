@@ -21,7 +21,7 @@ from coordkit_server.context import (
     Context,
 )
 from coordkit_server.errors import (
-    NOT_FLOAT,
+    NAN_OR_INFINITY,
     NOT_INTEGER,
     OFFSET_OUT_OF_RANGE,
     OVERFLOW,
@@ -291,7 +291,7 @@ def incrbyfloat(cx: Context) -> object:
     number(cx.argv[2])
     total = add_long_doubles(current, cx.argv[2])
     if total is None:
-        raise CommandError(NOT_FLOAT)
+        raise CommandError(NAN_OR_INFINITY)
     if entry is None:
         cx.db.add(key, total)
     else:

@@ -15,6 +15,9 @@ from coordkit_server.commands import (
     slowlog,
     strings,
     transactions,
+    zset_algebra,
+    zset_ranges,
+    zsets,
 )
 from coordkit_server.context import Command
 
@@ -34,6 +37,9 @@ def build_table() -> dict[bytes, Command]:
         (b"server", server.commands()),
         (b"server", slowlog.commands()),
         (b"set", sets.commands()),
+        (b"sorted-set", zset_algebra.commands()),
+        (b"sorted-set", zset_ranges.commands()),
+        (b"sorted-set", zsets.commands()),
         (b"string", strings.commands()),
         (b"transactions", transactions.commands()),
     ]

@@ -1,0 +1,92 @@
+"""Range bounds of sorted sets: by rank, by score, by member; parsed, and turned into ranks."""
+
+from math import inf, isnan
+
+from coordkit_server.datatypes.zset import ZSetValue
+from coordkit_server.errors import CommandError
+from coordkit_server.numeric import parse_float
+
+MIN_MAX_NOT_FLOAT = b"ERR min or max is not a float"
+MIN_MAX_NOT_LEX = b"ERR min or max not valid string range item"
+
+
+class ScoreRange:
+    """Scores from `low` to `high`; each end may be exclusive."""
+
+    def __init__(self, low: bytes, high: bytes) -> None:
+        self.low_exclusive: bool = low[:1] == b"("
+        self.high_exclusive: bool = high[:1] == b"("
+        self.low: float = _score_bound(low[1:] if self.low_exclusive else low)
+        self.high: float = _score_bound(high[1:] if self.high_exclusive else high)
+
+    def ranks(self, value: ZSetValue) -> tuple[int, int]:
+        """Return the ranks of the range: start, and end exclusive (start <= end)."""
+        start = value.order.count_below(self.low, self.low_exclusive)
+        stop = value.order.count_below(self.high, not self.high_exclusive)
+        return start, max(start, stop)
+
+
+def _score_bound(text: bytes) -> float:
+    """Return the score that `text` spells; raises."""
+    number = parse_float(text)
+    if number is None or isnan(number):
+        raise CommandError(MIN_MAX_NOT_FLOAT)
+    return number
+
+
+class LexRange:
+    """Members from `low` to `high`, in byte order; `-` and `+` are the ends.
+
+    `low_side` and `high_side`: -1 before all members, 1 after all, 0 for a bound that is a member."""
+
+    def __init__(self, low: bytes, high: bytes) -> None:
+        self.low_side: int = _lex_side(low)
+        self.high_side: int = _lex_side(high)
+        self.low: bytes = low[1:]
+        self.high: bytes = high[1:]
+        self.low_exclusive: bool = low[:1] == b"("
+        self.high_exclusive: bool = high[:1] == b"("
+
+    def ranks(self, value: ZSetValue) -> tuple[int, int]:
+        """Return the ranks of the range: start, and end exclusive (start <= end); all scores are equal."""
+        size = value.order.size()
+        start = _lex_rank(value, self.low_side, self.low, self.low_exclusive, size)
+        stop = _lex_rank(value, self.high_side, self.high, not self.high_exclusive, size)
+        return start, max(start, stop)
+
+
+def _lex_side(text: bytes) -> int:
+    """Return -1 for `-`, 1 for `+`, 0 for `[member` and `(member`; raises for anything else."""
+    if text == b"-":
+        return -1
+    if text == b"+":
+        return 1
+    if text[:1] in (b"[", b"("):
+        return 0
+    raise CommandError(MIN_MAX_NOT_LEX)
+
+
+def _lex_rank(value: ZSetValue, side: int, member: bytes, after: bool, size: int) -> int:
+    """Return the rank in front of `member`, or behind it if `after`; the ends for `side` -1 and 1."""
+    if side < 0:
+        return 0
+    if side > 0:
+        return size
+    if size == 0:
+        return 0
+    score = value.order.at(0)[0]
+    rank = value.order.rank(score, member)
+    return rank + 1 if after and member in value.scores else rank
+
+
+def parse_score(text: bytes) -> float | None:
+    """Return the score that `text` spells, None for text that is none."""
+    number = parse_float(text)
+    return None if number is None or isnan(number) else number
+
+
+def plus(first: float, second: float) -> float | None:
+    """Return the sum of two scores, None for inf - inf."""
+    if (first == inf and second == -inf) or (first == -inf and second == inf):
+        return None
+    return first + second
