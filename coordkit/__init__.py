@@ -14,9 +14,12 @@ from coordkit.errors import (
     ResultTimeout,
     ServerError,
     ServerUnavailable,
+    SubscriptionOverflow,
 )
 from coordkit.lease import AsyncLease, Lease
 from coordkit.lock import AsyncLock, Lock, LockInfo
+from coordkit.pubsub.channel import AsyncChannel, AsyncSubscription, Channel, Subscription
+from coordkit.pubsub.message import Gap, Message
 from coordkit.queue import Queue, Reject, RetryLater
 from coordkit.queue.worker import JobContext
 from coordkit.ratelimit.decision import Decision
@@ -26,14 +29,18 @@ from coordkit.ratelimit.sliding_window import SlidingWindow
 
 __all__ = [
     "GCRA",
+    "AsyncChannel",
     "AsyncClient",
     "AsyncLease",
     "AsyncLimiter",
     "AsyncLock",
+    "AsyncSubscription",
+    "Channel",
     "Client",
     "ConfigurationError",
     "CoordkitError",
     "Decision",
+    "Gap",
     "JobCancelled",
     "JobContext",
     "JobFailed",
@@ -45,6 +52,7 @@ __all__ = [
     "Lock",
     "LockInfo",
     "LockTimeout",
+    "Message",
     "OutcomeUnknown",
     "Queue",
     "Reject",
@@ -53,4 +61,6 @@ __all__ = [
     "ServerError",
     "ServerUnavailable",
     "SlidingWindow",
+    "Subscription",
+    "SubscriptionOverflow",
 ]

@@ -21,6 +21,7 @@ from coordkit.guard import AsyncGuard, Guard
 from coordkit.keys import DEFAULT_PREFIX, Keys
 from coordkit.lease import Identity
 from coordkit.lock import AsyncLock, Lock, LockPlans
+from coordkit.pubsub.channel import AsyncChannel, Channel
 from coordkit.queue.declaration import Queue
 from coordkit.queue.handles import AsyncQueueHandle, QueueHandle
 from coordkit.queue.plans import QueuePlans
@@ -93,6 +94,10 @@ class Client:
         """The queue on this server: to give it jobs, and to look after them."""
         return QueueHandle(QueuePlans(queue, keys=self.keys, codec=self.codec), self.backend)
 
+    def channel(self, name: str) -> Channel:
+        """The channel `name`: messages to whoever listens at that moment."""
+        return Channel(name, keys=self.keys, codec=self.codec, backend=self.backend)
+
     def ping(self) -> None:
         """Comes back if the server answers.  Raises ServerUnavailable."""
         self.backend.execute(("PING",), idempotent=True)
@@ -161,6 +166,10 @@ class AsyncClient:
     def queue(self, queue: Queue) -> AsyncQueueHandle:
         """The queue on this server: to give it jobs, and to look after them."""
         return AsyncQueueHandle(QueuePlans(queue, keys=self.keys, codec=self.codec), self.backend)
+
+    def channel(self, name: str) -> AsyncChannel:
+        """The channel `name`: messages to whoever listens at that moment."""
+        return AsyncChannel(name, keys=self.keys, codec=self.codec, backend=self.backend)
 
     async def ping(self) -> None:
         """Comes back if the server answers.  Raises ServerUnavailable."""

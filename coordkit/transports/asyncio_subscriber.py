@@ -98,6 +98,10 @@ class AsyncioSignal:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
+    def on_close(self) -> None:
+        """Nothing more will come: the waiter has to look, and will hear that from the client."""
+        self.on_gap()
+
     async def wait(self, timeout_s: float | None) -> bool:
         """True if a message came since the last wait; False if `timeout_s` passed first."""
         if not self._raised and (timeout_s is None or timeout_s > 0):
@@ -152,14 +156,14 @@ class AsyncioSubscriber:
         return True
 
     def unsubscribe(self, name: bytes, listener: Listener, topic: bytes | None) -> None:
-        """Stop listening.  The channel itself is kept for a while, in case somebody comes back to it."""
-        idle = self._book.remove(name, listener, topic, now_s=self._loop.time())
-        if idle and self._sweep is None and not self._closed:
-            self._sweep = self._loop.call_later(LINGER_S, self._drop_idle)
+        """Stop listening.  A channel that waiters share is kept for a while, in case one comes back to it."""
+        if self._book.remove(name, listener, topic, now_s=self._loop.time()) and not self._closed:
+            self._drop_idle()
 
     async def close(self) -> None:
-        """Close the connection; listeners hear nothing more."""
+        """Close the connection; listeners hear that, and nothing more."""
         self._closed = True
+        self._book.close()
         if self._sweep is not None:
             self._sweep.cancel()
         if self._connecting is not None:
@@ -228,7 +232,10 @@ class AsyncioSubscriber:
             self._connect_soon()
 
     def _drop_idle(self) -> None:
-        self._sweep = None
+        """Drop what is due, and come back for what lingers."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
         idle = self._book.drop_idle(now_s=self._loop.time())
         if idle and self._link is not None:
             self._link.send("UNSUBSCRIBE", *idle)

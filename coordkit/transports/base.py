@@ -28,6 +28,10 @@ class Listener(Protocol):
         """The subscription was lost and is back: messages may have been missed."""
         ...
 
+    def on_close(self) -> None:
+        """The client was closed: nothing more will come."""
+        ...
+
 
 class Signal(Listener, Protocol):
     """A listener that can be waited for, by a thread."""

@@ -13,7 +13,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from coordkit.errors import CoordkitError, ServerUnavailable
@@ -43,6 +43,10 @@ class ThreadSignal:
 
     def on_gap(self) -> None:
         """Messages may have been missed: the waiter has to look."""
+        self._event.set()
+
+    def on_close(self) -> None:
+        """Nothing more will come: the waiter has to look, and will hear that from the client."""
         self._event.set()
 
     def wait(self, timeout_s: float | None) -> bool:
@@ -97,15 +101,17 @@ class SocketSubscriber:
         return True
 
     def unsubscribe(self, name: bytes, listener: Listener, topic: bytes | None) -> None:
-        """Stop listening.  The channel itself is kept for a while, in case somebody comes back to it."""
+        """Stop listening.  A channel that waiters share is kept for a while, in case one comes back to it."""
         with self._lock:
             idle = self._book.remove(name, listener, topic, now_s=time.monotonic())
         if idle:
             self._wake()
 
     def close(self) -> None:
-        """End the thread and its connection; listeners hear nothing more."""
+        """End the thread and its connection; listeners hear that, and nothing more."""
         self._closed.set()
+        with self._lock:
+            self._book.close()
         self._wake()
         if self._thread is not threading.current_thread():
             self._thread.join(self._timeout_s)
@@ -218,14 +224,13 @@ class SocketSubscriber:
                 self._outbox.append(pack(("UNSUBSCRIBE", *idle)))
 
 
-def _received(connection: socket.socket) -> list[bytes]:
-    """What can be read now.  Raises OSError when the server closed the connection."""
-    chunks: list[bytes] = []
+def _received(connection: socket.socket) -> Iterator[bytes]:
+    """What can be read now, piece by piece.  Raises OSError when the server closed the connection."""
     while True:
         try:
             data = connection.recv(READ_SIZE)
         except (BlockingIOError, ssl.SSLWantReadError):
-            return chunks
+            return
         if not data:
             raise ConnectionResetError("closed by the server")
-        chunks.append(data)
+        yield data

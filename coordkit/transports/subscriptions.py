@@ -1,18 +1,22 @@
 """Who listens to which channel: the book-keeping of a subscription connection, with no I/O.
 
-A channel stays in the book without listeners until `drop` removes it, so that a waiter who comes back within
-the linger time costs no round trip.  Not thread-safe: the blocking transport holds its lock around every
-call.
+Waiters listen to one topic of a channel that they share, and come back to it again and again: such a channel
+stays in the book for the linger time after its last waiter, so that coming back costs no round trip.  A channel
+that was listened to as a whole is dropped with its last listener.  Not thread-safe: the blocking transport holds
+its lock around every call.
 """
 
 import logging
-from collections.abc import Iterator
-from typing import Final
+import math
+from collections.abc import Callable, Iterator
+from typing import Final, ParamSpec
 
 from coordkit.transports.base import Listener
 
 LINGER_S: Final = 5.0
-"""How long a channel nobody listens to stays subscribed."""
+"""How long a channel stays subscribed after its last waiter."""
+
+P = ParamSpec("P")
 
 log = logging.getLogger("coordkit")
 
@@ -65,11 +69,12 @@ class Subscriptions:
         if not listeners:
             del channel.topics[topic]
         if not channel.topics:
-            channel.idle_since_s = now_s
+            # While a confirmation is still to come, it could be taken for that of the next subscription.
+            channel.idle_since_s = now_s if topic is not None or not channel.confirmed else -math.inf
         return not channel.topics
 
     def drop_idle(self, *, now_s: float) -> list[bytes]:
-        """The channels that nobody has listened to for LINGER_S, now out of the book: unsubscribe them."""
+        """The channels whose time without listeners is over, now out of the book: unsubscribe them."""
         idle = [
             channel.name
             for channel in self.channels.values()
@@ -90,7 +95,7 @@ class Subscriptions:
         if channel.lost:
             channel.lost = False
             for listener in channel.listeners():
-                _tell(listener, name, None)
+                _tell(name, listener.on_gap)
 
     def dispatch(self, name: bytes, payload: bytes) -> None:
         """Hand a message to the listeners of its channel: those of its topic, then those of all topics."""
@@ -99,7 +104,7 @@ class Subscriptions:
             return
         for topic in (payload, None):
             for listener in list(channel.topics.get(topic, ())):
-                _tell(listener, name, payload)
+                _tell(name, listener.on_message, name, payload)
 
     def lost(self) -> None:
         """The connection is gone: what was confirmed has to be confirmed again."""
@@ -107,12 +112,17 @@ class Subscriptions:
             channel.lost = channel.lost or channel.confirmed
             channel.confirmed = False
 
+    def close(self) -> None:
+        """The client is closed: all listeners hear it, and the book is empty."""
+        closed = list(self.channels.values())
+        self.channels.clear()
+        for channel in closed:
+            for listener in channel.listeners():
+                _tell(channel.name, listener.on_close)
 
-def _tell(listener: Listener, name: bytes, payload: bytes | None) -> None:
+
+def _tell(name: bytes, tell: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
     try:
-        if payload is None:
-            listener.on_gap()
-        else:
-            listener.on_message(name, payload)
+        tell(*args, **kwargs)
     except Exception:  # one bad listener must not deafen the others
         log.exception("a listener of channel %r failed", name)

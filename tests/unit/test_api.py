@@ -3,14 +3,18 @@
 import coordkit
 
 PUBLIC = [
+    "AsyncChannel",
     "AsyncClient",
     "AsyncLease",
     "AsyncLimiter",
     "AsyncLock",
+    "AsyncSubscription",
+    "Channel",
     "Client",
     "ConfigurationError",
     "CoordkitError",
     "Decision",
+    "Gap",
     "GCRA",
     "JobCancelled",
     "JobContext",
@@ -23,6 +27,7 @@ PUBLIC = [
     "Lock",
     "LockInfo",
     "LockTimeout",
+    "Message",
     "OutcomeUnknown",
     "Queue",
     "Reject",
@@ -31,6 +36,8 @@ PUBLIC = [
     "ServerError",
     "ServerUnavailable",
     "SlidingWindow",
+    "Subscription",
+    "SubscriptionOverflow",
 ]
 
 

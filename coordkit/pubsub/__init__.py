@@ -1,0 +1,1 @@
+"""Channels: `Channel` and `AsyncChannel` send messages to whoever listens now, and listen."""
