@@ -38,6 +38,9 @@ class FakeSignal:
     def on_gap(self) -> None:
         self.raised = True
 
+    def on_close(self) -> None:
+        self.raised = True
+
     def take(self) -> bool:
         raised, self.raised = self.raised, False
         return raised
