@@ -32,6 +32,8 @@ COMPILED: Final[list[str]] = [
     "commands/clients.py",
     "commands/command_info.py",
     "commands/connection.py",
+    "commands/debug.py",
+    "commands/digest.py",
     "commands/expiry.py",
     "commands/hashes.py",
     "commands/info.py",

@@ -219,6 +219,10 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
         self.log.warning("User requested shutdown...")
         self.stop()
 
+    def log_warning(self, text: str) -> None:
+        """Write a line to the log."""
+        self.log.warning(text)
+
     # -- clients and owners --------------------------------------------------------------------------------------
 
     def client_came(self, sock: socket.socket) -> None:

@@ -250,6 +250,10 @@ class ServerControl:
         """End the event loop after the current turn."""
         raise NotImplementedError
 
+    def log_warning(self, text: str) -> None:
+        """Write a line to the log."""
+        raise NotImplementedError
+
     def apply_config(self, name: str) -> None:
         """Take over a parameter that has just been changed."""
         raise NotImplementedError

@@ -18,6 +18,10 @@ NOT_ON_VALKEY: Final[dict[str, str]] = {
     "core:multi-watch-inside": "Valkey 9 has one text for every command that a transaction refuses",
 }
 NOT_ON_REDIS: Final[dict[str, str]] = {
+    "lists:lpos": "7.0 lets RANK overflow",
+    "lists:encoding": "lists are packed since 7.2",
+    "sets:encoding": "small sets of strings are packed since 7.2",
+    "sets:intset-order": "small sets of strings are packed since 7.2",
     "zsets:scores": "7.0 prints 17 digits of a score, 7.2 the shortest that reads back",
     "zsets:zrank-withscore": "WITHSCORE came with 7.2",
     "core:client-setinfo": "CLIENT SETINFO came with 7.2",

@@ -1,0 +1,218 @@
+"""DEBUG (group "server"): what test suites need, allowed by enable-debug-command.
+
+Map: gate, subcommands that act, PROTOCOL samples, rows.  What this server has no counterpart of is an unknown
+subcommand.
+"""
+
+from hashlib import sha1
+from time import sleep
+from typing import Final
+
+from coordkit_server import glob
+from coordkit_server.commands.args import integer, number
+from coordkit_server.commands.digest import value_digest
+from coordkit_server.commands.keys import encoding_name
+from coordkit_server.context import ADMIN, LOADING, NOSCRIPT, STALE, Command, Context
+from coordkit_server.errors import NO_SUCH_KEY, CommandError, wrong_arity
+from coordkit_server.keyspace.database import Database
+from coordkit_server.resp.reply import (
+    OK,
+    AttributeReply,
+    BigNumber,
+    ErrorReply,
+    MapReply,
+    PushReply,
+    SetReply,
+    Simple,
+    VerbatimReply,
+)
+
+NOT_ALLOWED: Final = (
+    b'ERR DEBUG command not allowed. If the enable-debug-command option is set to "local", you can run it from a '
+    b"local connection, otherwise you need to set this option in the configuration file, and then restart the server."
+)
+
+
+def check_allowed(cx: Context) -> None:
+    """Raise unless enable-debug-command allows this client."""
+    mode = cx.services.config.text("enable-debug-command")
+    if mode == "yes" or (mode == "local" and _is_local(cx.session.address)):
+        return
+    raise CommandError(NOT_ALLOWED)
+
+
+def _is_local(address: bytes) -> bool:
+    """Return True for a client on this machine."""
+    return address.startswith((b"127.", b"[::1]", b"/")) or b":" not in address
+
+
+def debug_sleep(cx: Context) -> object:
+    """DEBUG SLEEP seconds -> OK, after the whole server has stood still."""
+    check_allowed(cx)
+    sleep(max(number(cx.argv[2]), 0.0))
+    return OK
+
+
+def debug_set_active_expire(cx: Context) -> object:
+    """DEBUG SET-ACTIVE-EXPIRE 0|1 -> OK; with 0 only reads find out that a key is due."""
+    check_allowed(cx)
+    cx.services.expiry.enabled = integer(cx.argv[2]) != 0
+    return OK
+
+
+def debug_stringmatch_len(cx: Context) -> object:
+    """DEBUG STRINGMATCH-LEN length pattern -> 1 if a string of that many `a` matches."""
+    check_allowed(cx)
+    return 1 if glob.match(cx.argv[3], b"a" * integer(cx.argv[2])) else 0
+
+
+def debug_populate(cx: Context) -> object:
+    """DEBUG POPULATE count [prefix [size]] -> OK; adds missing keys `prefix:N` with values `value:N`."""
+    check_allowed(cx)
+    argv = cx.argv
+    prefix = argv[3] if len(argv) > 3 else b"key"
+    size = integer(argv[4]) if len(argv) > 4 else 0
+    for i in range(integer(argv[2])):
+        key = b"%b:%d" % (prefix, i)
+        if cx.db.lookup_write(key) is None:
+            value = b"value:%d" % i
+            cx.db.add(key, value[:size].ljust(size, b"\0") if size else value)
+            cx.db.modified(key)
+    return OK
+
+
+def debug_object(cx: Context) -> object:
+    """DEBUG OBJECT key -> one line about the value."""
+    check_allowed(cx)
+    entry = cx.db.peek(cx.argv[2])
+    if entry is None:
+        raise CommandError(NO_SUCH_KEY)
+    idle_s = max(cx.state.now_ms - entry.access_ms, 0) // 1000
+    text = b"Value at:0x%x refcount:1 encoding:%b serializedlength:0 lru:%d lru_seconds_idle:%d" % (
+        id(entry),
+        encoding_name(entry.value),
+        (entry.access_ms // 1000) & 0xFFFFFF,
+        idle_s,
+    )
+    return Simple(text)
+
+
+def debug_digest(cx: Context) -> object:
+    """DEBUG DIGEST -> a hash of all data, equal for equal data."""
+    check_allowed(cx)
+    total = 0
+    for database in cx.services.databases:
+        for entry in database.entries():
+            total ^= _entry_digest(cx, database, entry.key)
+    return Simple(b"%040x" % total)
+
+
+def debug_digest_value(cx: Context) -> object:
+    """DEBUG DIGEST-VALUE key [key ...] -> a hash of each value."""
+    check_allowed(cx)
+    return [b"%040x" % _value_digest(cx, cx.db, key) for key in cx.argv[2:]]
+
+
+def _entry_digest(cx: Context, database: Database, key: bytes) -> int:
+    """Return the hash of a key with its database, value and presence of a time to live."""
+    value = _value_digest(cx, database, key)
+    entry = database.peek(key)
+    volatile = entry is not None and entry.expire_at_ms >= 0
+    return int(sha1(b"%d %d %d " % (database.index, value, volatile) + key).hexdigest(), 16)
+
+
+def _value_digest(cx: Context, database: Database, key: bytes) -> int:
+    """Return a hash of the value at `key` that does not depend on the order of unordered types; 0 if absent."""
+    entry = database.peek(key)
+    if entry is None:
+        return 0
+    return value_digest(entry.value)
+
+
+def debug_protocol(cx: Context) -> object:
+    """DEBUG PROTOCOL type -> a sample reply of that type."""
+    check_allowed(cx)
+    kind = cx.argv[2].lower()
+    if kind == b"attrib" and not cx.session.resp3:
+        raise CommandError(b"ERR attrib is only supported with RESP3")
+    sample = _SAMPLES.get(kind)
+    if sample is None:
+        raise CommandError(
+            b"ERR Wrong protocol type name. Please use one of the following: "
+            b"string|integer|double|null|array|set|map|attrib|push|verbatim|true|false"
+        )
+    return sample[0]
+
+
+_SAMPLES: Final[dict[bytes, list[object]]] = {
+    b"string": [b"Hello World"],
+    b"integer": [12345],
+    b"double": [3.141],
+    b"null": [None],
+    b"array": [[0, 1, 2]],
+    b"set": [SetReply([0, 1, 2])],
+    b"map": [MapReply([0, False, 1, True, 2, False])],
+    b"attrib": [
+        AttributeReply(
+            [b"key-popularity", [b"key:123", 90]],
+            b"Some real reply following the attribute",
+        )
+    ],
+    b"push": [PushReply([b"server-cpu-usage", 42])],
+    b"bignum": [BigNumber(b"1234567999999999999999999999999999999")],
+    b"verbatim": [VerbatimReply(b"txt", b"This is a verbatim\nstring")],
+    b"true": [True],
+    b"false": [False],
+}
+
+
+def debug_error(cx: Context) -> object:
+    """DEBUG ERROR text -> that error."""
+    check_allowed(cx)
+    return ErrorReply(cx.argv[2].replace(b"\r", b" ").replace(b"\n", b" "))
+
+
+def debug_log(cx: Context) -> object:
+    """DEBUG LOG text -> OK; the text stands in the log."""
+    check_allowed(cx)
+    cx.services.control.log_warning("DEBUG LOG: " + cx.argv[2].decode("utf-8", "replace"))
+    return OK
+
+
+def debug_refused(cx: Context) -> object:
+    """DEBUG RELOAD and LOADAOF: refused, since this server keeps nothing on disk."""
+    check_allowed(cx)
+    raise CommandError(b"ERR DEBUG " + cx.argv[1].upper() + b" needs persistence, which this server does not have yet")
+
+
+def debug_container(cx: Context) -> object:
+    """DEBUG subcommand: never reached without one (arity)."""
+    raise CommandError(wrong_arity(b"debug"))
+
+
+def commands() -> list[Command]:
+    """Return the row of DEBUG."""
+    flags = ADMIN | NOSCRIPT | LOADING | STALE
+    return [
+        Command(
+            b"DEBUG",
+            -2,
+            flags,
+            debug_container,
+            summary=b"Helps test suites; see enable-debug-command.",
+            subcommands=[
+                Command(b"DIGEST", 2, flags, debug_digest),
+                Command(b"DIGEST-VALUE", -2, flags, debug_digest_value),
+                Command(b"ERROR", 3, flags, debug_error),
+                Command(b"RELOAD", -2, flags, debug_refused),
+                Command(b"LOADAOF", 2, flags, debug_refused),
+                Command(b"LOG", 3, flags, debug_log),
+                Command(b"OBJECT", -3, flags, debug_object),
+                Command(b"POPULATE", -3, flags, debug_populate),
+                Command(b"PROTOCOL", 3, flags, debug_protocol),
+                Command(b"SET-ACTIVE-EXPIRE", 3, flags, debug_set_active_expire),
+                Command(b"SLEEP", 3, flags, debug_sleep),
+                Command(b"STRINGMATCH-LEN", 4, flags, debug_stringmatch_len),
+            ],
+        )
+    ]

@@ -1,0 +1,39 @@
+"""A hash of a stored value that is equal for equal contents, whatever the order of an unordered type."""
+
+from hashlib import sha1
+
+from coordkit_server.datatypes.hash import HashValue
+from coordkit_server.datatypes.list import ListValue
+from coordkit_server.datatypes.set import SetValue
+from coordkit_server.datatypes.zset import ZSetValue
+from coordkit_server.numeric import format_float
+
+
+def value_digest(value: object) -> int:
+    """Return 160 bits that depend on type and contents only."""
+    if isinstance(value, (bytes, bytearray)):
+        return _hash([b"string", bytes(value)])
+    if isinstance(value, ListValue):
+        return _hash([b"list", *value.range(0, value.length())])
+    total = 0
+    if isinstance(value, HashValue):
+        for field, content in value.fields.items():
+            total ^= _hash([b"hash", field, content])
+    elif isinstance(value, SetValue):
+        for member in value.members:
+            total ^= _hash([b"set", member])
+    elif isinstance(value, ZSetValue):
+        for member, score in value.scores.items():
+            total ^= _hash([b"zset", member, format_float(score)])
+    else:
+        raise TypeError(f"no digest for {value!r}")
+    return total
+
+
+def _hash(parts: list[bytes]) -> int:
+    """Return the SHA-1 of parts, each with its length in front."""
+    state = sha1()
+    for part in parts:
+        state.update(b"%d:" % len(part))
+        state.update(part)
+    return int(state.hexdigest(), 16)
