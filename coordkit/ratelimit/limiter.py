@@ -12,7 +12,14 @@ import logging
 from typing import Final, Literal
 
 from coordkit.durations import Duration, to_seconds
-from coordkit.errors import ConfigurationError, LimitTimeout, OutcomeUnknown, ServerUnavailable
+from coordkit.errors import (
+    ConfigurationError,
+    CoordkitError,
+    LimitTimeout,
+    OutcomeUnknown,
+    ServerError,
+    ServerUnavailable,
+)
 from coordkit.guard import AsyncGuard, Guard
 from coordkit.keys import Keys
 from coordkit.plan import Call, Plan, Sleep, now
@@ -24,6 +31,9 @@ log = logging.getLogger("coordkit")
 
 OnOutage = Literal["raise", "allow", "deny"]
 ON_OUTAGE: Final[tuple[OnOutage, ...]] = ("raise", "allow", "deny")
+
+OUTAGE: Final = (ServerUnavailable, OutcomeUnknown, ServerError)
+"""Server errors count too: a server that is loading, out of memory or a read-only replica decides nothing either."""
 
 CONSUME: Final = b"1"
 LOOK: Final = b"0"
@@ -51,7 +61,7 @@ class LimiterPlans:
         arguments = (*self.algorithm.arguments(self._cost(cost)), CONSUME)
         try:
             reply = yield Call(self.algorithm.check_script, (self.key(key),), arguments)
-        except (ServerUnavailable, OutcomeUnknown) as failure:
+        except OUTAGE as failure:
             return self._in_outage(failure)
         if self._degraded:
             self._recovered()
@@ -62,7 +72,7 @@ class LimiterPlans:
         arguments = (*self.algorithm.arguments(self._cost(cost)), LOOK)
         try:
             reply = yield Call(self.algorithm.peek_script, (self.key(key),), arguments)
-        except (ServerUnavailable, OutcomeUnknown) as failure:
+        except OUTAGE as failure:
             return self._in_outage(failure)
         return self.algorithm.decision(reply, cost)
 
@@ -97,7 +107,7 @@ class LimiterPlans:
             )
         return cost
 
-    def _in_outage(self, failure: ServerUnavailable | OutcomeUnknown) -> Decision:
+    def _in_outage(self, failure: CoordkitError) -> Decision:
         if self._on_outage == "raise":
             raise failure
         if not self._degraded:

@@ -13,6 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OURS = {"coordkit", "coordkit_server"}
+MODULES = {"pyyaml": "yaml"}
+"""Distributions whose module has another name."""
 
 
 def imported_by(room: Path) -> set[str]:
@@ -28,7 +30,8 @@ def imported_by(room: Path) -> set[str]:
 
 def declared(*extras: str) -> set[str]:
     lines = [*PROJECT["dependencies"], *(line for extra in extras for line in PROJECT["optional-dependencies"][extra])]
-    return {re.split(r"[\[<>=!~; ]", line, maxsplit=1)[0].replace("-", "_").lower() for line in lines}
+    names = {re.split(r"[\[<>=!~; ]", line, maxsplit=1)[0].replace("-", "_").lower() for line in lines}
+    return {MODULES.get(name, name) for name in names}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""The sidecar: rate limit checks for programs in any language, over HTTP."""
