@@ -17,6 +17,7 @@ one slot.
     ck:{queue:NAME}:turn:ID   string  the last turn of one worker
     ck:{queue:NAME}:wake:ID   channel the wake-ups of one worker
     ck:{queue:NAME}:ended:ID  channel the end of one job; the payload is how it ended
+    ck:{demo}:NAME            what the processes of `coordkit demo` share
 
 A name in the middle of a key is escaped, so that (a, b:c) and (a:b, c) are two keys.
 """
@@ -98,6 +99,10 @@ class Keys:
     def queue(self, name: str) -> "QueueKeys":
         """The keys of a queue."""
         return QueueKeys.of(b"%b:{queue:%b}" % (self.prefix, encoded_name(name, kind="queue")))
+
+    def demo(self, name: str) -> bytes:
+        """A key of `coordkit demo`."""
+        return b"%b:{demo}:%b" % (self.prefix, name.encode())
 
     def inbox(self, client_id: bytes) -> bytes:
         """The channel on which one client is woken."""

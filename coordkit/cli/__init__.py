@@ -6,6 +6,7 @@ from typing import Final
 import click
 
 COMMANDS: Final = {
+    "demo": "coordkit.cli.demo",
     "ping": "coordkit.cli.ping",
     "server": "coordkit.cli.server",
     "worker": "coordkit.cli.worker",

@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -87,9 +88,18 @@ def load_queue(target: str) -> Queue:
     help="End with status 69 when the server stays away for so long.",
 )
 @click.option("--lines", type=click.Choice(sorted(LINES)), help="How to print.  [default: colour on a terminal]")
+@click.option("--stop-on-eof", is_flag=True, help="Drain also when standard input is closed: its starter has ended.")
 @click.option("--prefix", default="ck", show_default=True, help="Prefix of all keys on the server.")
 def command(
-    target: str, url: str | None, concurrency: int, drain_timeout: float, give_up: float, lines: str | None, prefix: str
+    target: str,
+    url: str | None,
+    concurrency: int,
+    drain_timeout: float,
+    give_up: float,
+    lines: str | None,
+    prefix: str,
+    *,
+    stop_on_eof: bool,
 ) -> None:
     """Run the jobs of the queue that MODULE:QUEUE declares.
 
@@ -121,6 +131,7 @@ def command(
                     reporter=reporter,
                 ),
                 reporter,
+                stop_on_eof=stop_on_eof,
             )
         )
     except ConfigurationError as exc:
@@ -131,12 +142,21 @@ def command(
         sys.exit(EXIT_HANDED_BACK)
 
 
+def drain_at_end_of_input(loop: asyncio.AbstractEventLoop, worker: Worker) -> None:
+    """Drain the worker once nothing more can come from standard input."""
+    if not os.read(sys.stdin.fileno(), 4096):
+        loop.remove_reader(sys.stdin.fileno())
+        worker.drain()
+
+
 async def _work(
     queue: Queue,
     url: str | None,
     prefix: str,
     make: Callable[[AsyncClient, Client], Worker],
     reporter: Reporter,
+    *,
+    stop_on_eof: bool,
 ) -> WorkerReport:
     """What the worker has done, after it was told to stop."""
     loop = asyncio.get_running_loop()
@@ -156,6 +176,8 @@ async def _work(
 
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.add_signal_handler(number, stop)
+            if stop_on_eof:
+                loop.add_reader(sys.stdin.fileno(), drain_at_end_of_input, loop, worker)
             reporter.notice(f"worker {worker.id} runs {queue!r} of {shown_url(url)}")
             report = await worker.run()
             counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(report.outcomes.items()))
