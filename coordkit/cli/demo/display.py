@@ -94,11 +94,11 @@ class LiveDisplay:
 
     def table(self, rows: Sequence[Row]) -> None:
         """A table with a verdict on each invariant."""
-        table = Table(title="coordkit demo", title_justify="left", header_style="bold")
-        table.add_column("")
-        table.add_column("", justify="center")
-        table.add_column("", justify="right")
-        table.add_column("", style="dim")
+        table = Table(show_header=False)
+        table.add_column(no_wrap=True)
+        table.add_column(justify="center")
+        table.add_column(justify="right", no_wrap=True)
+        table.add_column(style="dim")
         for row in rows:
             sign = {None: "", True: "[green]✓[/]", False: "[bold red]✗[/]"}[row.holds]
             table.add_row(row.name, sign, row.value, row.note, style="bold red" if row.holds is False else None)

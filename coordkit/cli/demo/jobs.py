@@ -4,11 +4,10 @@ import asyncio
 import functools
 import os
 import random
-import time
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from coordkit.cli.demo.record import CHANNEL, LIMITER, LOCK, QUEUE, mark, merge
+from coordkit.cli.demo.record import CHANNEL, LIMITER, LOCK, QUEUE, mark, merge, server_time_us
 from coordkit.cli.demo.texts import count_file
 from coordkit.codec import JsonCodec
 from coordkit.queue.declaration import Queue
@@ -63,10 +62,10 @@ async def admission(ctx: JobContext, worker: int) -> None:
     limit = settings()
     limiter = ctx.client.limiter(LIMITER, GCRA(limit.rate, 1.0, burst=limit.burst))
     while True:
-        asked_s = time.monotonic()
+        # The admission happens between this moment and the mark, all by the server's clock.
+        asked_us = await server_time_us(ctx.client)
         decision = await limiter.check("all")
         if decision:
-            # The mark comes later than the admission; by how much is part of the evidence.
-            await mark(ctx.client, "admitted", worker, round((time.monotonic() - asked_s) * 1e6))
+            await mark(ctx.client, "admitted", worker, asked_us)
             return
         await asyncio.sleep(decision.retry_after + random.uniform(0, 1 / limit.rate))

@@ -2,10 +2,11 @@
 
 Lines of evidence:
     started    worker, job, attempt                  before anything else is done for the job
-    admitted   worker, microseconds since it asked   after the limiter said yes
+    admitted   worker, when it was about to ask      after the limiter said yes
     lock       enter | leave, worker, fence          first and last thing while the lock is held
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,7 +18,9 @@ Killed = Mapping[str, int]
 
 @dataclass(frozen=True, slots=True)
 class LockReport:
-    """acquisitions; overlaps: entries while another holder was inside; fences that did not rise; holders killed inside."""
+    """overlaps: entries while another holder was inside; unordered: fences that did not rise; abandoned: holders killed
+    inside.
+    """
 
     acquisitions: int
     overlaps: int
@@ -70,10 +73,10 @@ class LimiterReport:
 def judge_limiter(marks: Sequence[Mark], rate: int, burst: int) -> LimiterReport:
     """Whether any span of time, from one admission to another, saw more than `burst + rate * span` admissions.
 
-    A mark is later than its admission by no more than what its worker measured, so a span between marks may hold what
-    was admitted so much earlier: the bound is higher by that.
+    A mark is later than its admission, but no later than it is after the asking: a span between marks may hold what was
+    admitted so much earlier, and the bound is higher by that.
     """
-    slack_s = max((int(mark.words[1]) for mark in marks), default=0) / 1e6
+    slack_s = max((mark.time_us - int(mark.words[1]) for mark in marks), default=0) / 1e6
     lowest = float("inf")
     peak = 0.0
     first_us = marks[0].time_us if marks else 0
@@ -103,7 +106,7 @@ def judge_recovery(marks: Sequence[Mark], killed: Killed) -> RecoveryReport:
     slowest: dict[str, float] = {}
     recovered = 0
     for attempts in starts.values():
-        for (_, worker), (again_us, _) in zip(attempts, attempts[1:], strict=False):
+        for (_, worker), (again_us, _) in itertools.pairwise(attempts):
             if worker in killed and again_us >= killed[worker]:
                 recovered += 1
                 slowest[worker] = max(slowest.get(worker, 0.0), (again_us - killed[worker]) / 1e6)

@@ -51,7 +51,7 @@ def find_texts(roots: Iterable[Path], limit: int) -> list[Path]:
 
 
 def default_roots() -> list[Path]:
-    """This directory and the sources of the standard library."""
+    """The current directory and the sources of the standard library."""
     return [Path.cwd(), Path(sysconfig.get_path("stdlib")).resolve()]
 
 
