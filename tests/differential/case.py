@@ -1,8 +1,10 @@
 """A case: commands that are sent one after the other to an empty server."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-Argument = str | bytes | int
+Argument = str | bytes | int | float
+CommandLine = Sequence[Argument]
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +14,6 @@ class Case:
     `differs` says why the reference is right to reply something else; such a case runs on ours only if it is empty."""
 
     id: str
-    commands: list[list[Argument]] = field(default_factory=list)
+    commands: Sequence[CommandLine] = field(default_factory=list)
     unordered: bool = False
     differs: str = ""

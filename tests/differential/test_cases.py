@@ -18,7 +18,7 @@ TABLES = {"valkey": NOT_ON_VALKEY, "redis": NOT_ON_REDIS}
 
 def all_cases() -> list[Case]:
     """The cases of all groups; the group's name stands in front of the id."""
-    found = []
+    found: list[Case] = []
     for module in pkgutil.iter_modules(groups.__path__):
         cases: list[Case] = importlib.import_module(f"{groups.__name__}.{module.name}").CASES
         found.extend(Case(f"{module.name}:{case.id}", case.commands, case.unordered, case.differs) for case in cases)

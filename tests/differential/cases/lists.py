@@ -1,10 +1,10 @@
 """Lists, with the blocking commands where they reply at once."""
 
-from tests.differential.case import Case
+from tests.differential.case import Case, CommandLine
 
 STRING = ["SET", "s", "v"]
 ABCDE = ["RPUSH", "l", "a", "b", "c", "d", "e"]
-ALL = ["LRANGE", "l", 0, -1]
+ALL: CommandLine = ["LRANGE", "l", 0, -1]
 
 CASES = [
     Case(

@@ -1,10 +1,10 @@
 """Sorted sets."""
 
-from tests.differential.case import Case
+from tests.differential.case import Case, CommandLine
 
 STRING = ["SET", "s", "v"]
-ABC = ["ZADD", "z", 1, "a", 2, "b", 3, "c", 3, "d"]
-LEX = ["ZADD", "l", 0, "a", 0, "b", 0, "c", 0, "d", 0, "e"]
+ABC: CommandLine = ["ZADD", "z", 1, "a", 2, "b", 3, "c", 3, "d"]
+LEX: CommandLine = ["ZADD", "l", 0, "a", 0, "b", 0, "c", 0, "d", 0, "e"]
 
 CASES = [
     Case(
