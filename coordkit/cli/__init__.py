@@ -5,10 +5,13 @@ from typing import Final
 
 import click
 
+from coordkit.transports.address import library_version
+
 COMMANDS: Final = {
     "demo": "coordkit.cli.demo",
     "ping": "coordkit.cli.ping",
     "server": "coordkit.cli.server",
+    "sidecar": "coordkit.cli.sidecar",
     "worker": "coordkit.cli.worker",
 }
 """Name -> module; the module has the command as `command`."""
@@ -30,7 +33,7 @@ class Commands(click.Group):
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "COORDKIT"})
-@click.version_option(package_name="coordkit")
+@click.version_option(library_version())
 def main() -> None:
     """Locks, rate limits, reliable job queues and pub/sub, on Redis, Valkey or the bundled server.
 

@@ -9,7 +9,7 @@ from coordkit.client import Client
 from coordkit.errors import CoordkitError
 
 
-@click.command("ping")
+@click.command("ping", short_help="Ask the server for an answer.")
 @url_option()
 @click.option("-c", "--count", default=1, show_default=True, type=click.IntRange(1), help="How often to ask.")
 @click.option("--timeout", default=5.0, show_default=True, type=click.FloatRange(0.001), help="Seconds to wait.")

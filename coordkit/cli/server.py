@@ -11,6 +11,7 @@ from coordkit.cli.options import EXIT_CONFIGURATION, fail
 
 @click.command(
     "server",
+    short_help="Start the bundled server.",
     context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []},
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)

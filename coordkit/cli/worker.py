@@ -60,7 +60,7 @@ def load_queue(target: str) -> Queue:
     return queue
 
 
-@click.command("worker")
+@click.command("worker", short_help="Run the jobs of a queue.")
 @click.argument("target", metavar="MODULE:QUEUE")
 @url_option("The server with the queue.")
 @click.option(
@@ -116,6 +116,7 @@ def command(
     reporter = LINES[lines or ("colour" if interactive() else "plain")]()
     try:
         queue = load_queue(target)
+        _check_shared(url)
         report = asyncio.run(
             _work(
                 queue,
@@ -140,6 +141,14 @@ def command(
         fail(f"the worker ends: {exc}", EXIT_UNAVAILABLE)
     if report.count("released") or report.untold:
         sys.exit(EXIT_HANDED_BACK)
+
+
+def _check_shared(url: str | None) -> None:
+    """Raises ConfigurationError for a server that nobody else can put jobs into."""
+    if shown_url(url) == "embedded://":
+        raise ConfigurationError(
+            "embedded:// is a server of this process alone: nobody could give it jobs; write embedded:///data/dir"
+        )
 
 
 def drain_at_end_of_input(loop: asyncio.AbstractEventLoop, worker: Worker) -> None:

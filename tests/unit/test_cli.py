@@ -47,3 +47,15 @@ def test_worker_with_wrong_target_ends_with_status_78_and_says_what_to_do(target
     status, output = run("worker", target)
     assert status == 78
     assert re.search(message, output)
+
+
+def test_worker_on_a_server_of_its_own_ends_with_status_78() -> None:
+    status, output = run("worker", "tests.conformance.worker_jobs:work", "--url", "embedded://")
+    assert status == 78
+    assert "embedded:///data/dir" in output
+
+
+def test_sidecar_without_limits_ends_with_status_78_and_says_what_to_do() -> None:
+    status, output = run("sidecar")
+    assert status == 78
+    assert "there is no limit to enforce" in output

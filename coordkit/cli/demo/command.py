@@ -19,7 +19,7 @@ from coordkit.errors import ConfigurationError, CoordkitError
 DEFAULTS = Settings()
 
 
-@click.command("demo")
+@click.command("demo", short_help="Watch processes share work, and one of them die.")
 @click.option("--url", metavar="URL", help="The server.  [default: embedded://, a bundled one of its own]")
 @click.option(
     "--dir",
