@@ -79,6 +79,7 @@ COMPILED: Final[list[str]] = [
     "networking/listener.py",
     "networking/poller.py",
     "numeric.py",
+    "process.py",
     "pubsub.py",
     "resp/encoder.py",
     "resp/reply.py",

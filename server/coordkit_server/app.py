@@ -15,7 +15,7 @@ from coordkit_server.clock import Clock
 from coordkit_server.commands.table import build_table
 from coordkit_server.config import Config
 from coordkit_server.context import ServerControl, Services
-from coordkit_server.cron import Cron
+from coordkit_server.cron import Cron, check_memory
 from coordkit_server.datatypes.limits import Limits
 from coordkit_server.dispatch import Dispatcher
 from coordkit_server.errors import MAX_CLIENTS
@@ -296,6 +296,8 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
             self._apply_output_limits(config.text(name).split())
         elif name == "loglevel":
             self.log.set_level(config.text(name))
+        elif name == "maxmemory":
+            check_memory(self.services)
         elif name == "dir":
             os.chdir(config.text(name))
 

@@ -4,11 +4,18 @@ import gc
 from typing import Final
 
 from coordkit_server.context import Services
+from coordkit_server.process import resident_bytes
 
 # share of each period that active expiry may use, as Redis's default effort: 25 %
 EXPIRY_SHARE: Final = 4
 # runs of the cron between collections of the youngest generation; exceptions and tracebacks are the only cycles
 COLLECT_EVERY: Final = 100
+
+
+def check_memory(services: Services) -> None:
+    """Note whether the process uses more than `maxmemory` (0: no limit)."""
+    limit = services.config.number("maxmemory")
+    services.state.memory_exceeded = limit > 0 and resident_bytes() > limit
 
 
 class Cron:
@@ -28,6 +35,7 @@ class Cron:
             self._next_us = now_us + period_us
             services.state.now_ms = services.clock.now_us() // 1000
             services.expiry.cycle(services.databases, period_us // EXPIRY_SHARE)
+            check_memory(services)
             self._close_idle()
             self._runs += 1
             if self._runs % COLLECT_EVERY == 0:

@@ -8,6 +8,7 @@ from typing import Final
 
 from coordkit_server.context import (
     ALLOW_BUSY,
+    DENYOOM,
     NO_AUTH,
     NO_MULTI,
     SKIP_SLOWLOG,
@@ -19,6 +20,7 @@ from coordkit_server.context import (
 from coordkit_server.errors import (
     BUSY_SCRIPT,
     NOT_IN_MULTI,
+    OOM,
     CommandError,
     clean,
     unknown_command,
@@ -114,7 +116,7 @@ class Dispatcher(CommandRunner):
         size = len(argv)
         if row is None or not (size == row.arity or (row.arity < 0 and size >= -row.arity)):
             return self._refuse(session, self.refusal(argv) or unknown_command(argv))
-        if session.gates or self.script_busy:
+        if session.gates or self.script_busy or self._state.memory_exceeded:
             refused = self._gate(session, row, argv)
             if refused is not None:
                 return refused
@@ -142,6 +144,13 @@ class Dispatcher(CommandRunner):
         if self.script_busy and not row.flags & ALLOW_BUSY:
             row.rejected_calls += 1
             return self._refuse(session, BUSY_SCRIPT)
+        if self._state.memory_exceeded and (
+            row.flags & DENYOOM or (row.name == b"EXEC" and self._queue_grows(session))
+        ):
+            row.rejected_calls += 1
+            if row.name == b"EXEC":
+                session.reset_transaction()
+            return self._refuse(session, OOM)
         if gates & GATE_SUBSCRIBED and row.name not in _SUBSCRIBED_COMMANDS:
             return self._refuse(
                 session,
@@ -155,6 +164,14 @@ class Dispatcher(CommandRunner):
             session.queue.append(Queued(row, argv))
             return QUEUED
         return None
+
+    def _queue_grows(self, session: Session) -> bool:
+        """Return True if a queued command may need more memory."""
+        for queued in session.queue:
+            row = queued.row
+            if isinstance(row, Command) and row.flags & DENYOOM:
+                return True
+        return False
 
     def call(self, cx: Context, row: Command) -> object:
         """Run `row` on `cx` (its argv set): handler, statistics.  Returns the reply, an ErrorReply for an error."""

@@ -48,6 +48,10 @@ class OutputSink:
         """Return how many received bytes wait to be parsed."""
         raise NotImplementedError
 
+    def executing(self) -> bool:
+        """Return True while a command of this very client runs."""
+        raise NotImplementedError
+
 
 class NullSink(OutputSink):
     """A sink for sessions without a connection (scripts, replay): output is dropped."""
@@ -67,6 +71,10 @@ class NullSink(OutputSink):
     def input_bytes(self) -> int:
         """Return 0."""
         return 0
+
+    def executing(self) -> bool:
+        """Return False: nothing has to be held back."""
+        return False
 
 
 class Queued:
@@ -111,6 +119,7 @@ class Session(Subscriber, Watcher):
         self.no_touch: bool = False
         self.closing: bool = False
         self.out: list[bytes] = []
+        self.pushes: list[bytes] = []  # messages to itself from the command that runs: they follow its reply
         # transaction
         self.queue: list[Queued] = []
         self.queue_failed: bool = False
@@ -128,8 +137,10 @@ class Session(Subscriber, Watcher):
         self.in_script: bool = False
 
     def deliver(self, message: PushReply) -> None:
-        """Queue a pub/sub or invalidation message."""
-        if self.reply_mode != REPLY_OFF or self.resp3:
+        """Queue a pub/sub or invalidation message; CLIENT REPLY OFF does not hold it back."""
+        if self.sink.executing():
+            encode(self.pushes, message, self.resp3)
+        else:
             encode(self.out, message, self.resp3)
             self.sink.wake()
 

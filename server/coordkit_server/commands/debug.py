@@ -133,8 +133,6 @@ def debug_protocol(cx: Context) -> object:
     """DEBUG PROTOCOL type -> a sample reply of that type."""
     check_allowed(cx)
     kind = cx.argv[2].lower()
-    if kind == b"attrib" and not cx.session.resp3:
-        raise CommandError(b"ERR attrib is only supported with RESP3")
     sample = _SAMPLES.get(kind)
     if sample is None:
         raise CommandError(

@@ -6,7 +6,7 @@ from coordkit_server.commands.args import integer
 from coordkit_server.context import FAST, KEY1, READONLY, WRITE, Command, Context
 from coordkit_server.errors import CommandError, invalid_expire
 from coordkit_server.keyspace.notify import GENERIC
-from coordkit_server.numeric import INT64_MAX
+from coordkit_server.numeric import INT64_MAX, INT64_MIN
 
 # units of an expiry argument: bit 1 set means milliseconds, bit 2 set means absolute
 EX: Final = 4
@@ -33,9 +33,11 @@ def absolute_ms(cx: Context, unit: int, value: int, command: bytes) -> int:
     """Return `value` in `unit` as an absolute time in ms; raises if it overflows 64 bits."""
     if unit in (EX, EXAT):
         value *= 1000
+    if value < INT64_MIN:
+        raise invalid_expire(command)
     if unit in (EX, PX):
         value += cx.state.now_ms
-    if value > INT64_MAX or value < -INT64_MAX - 1:
+    if value > INT64_MAX or value < INT64_MIN:
         raise invalid_expire(command)
     return value
 

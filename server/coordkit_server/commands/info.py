@@ -11,6 +11,7 @@ from typing import Final
 
 from coordkit_server import REDIS_LEVEL, __version__
 from coordkit_server.context import LOADING, STALE, Command, Context
+from coordkit_server.process import resident_bytes
 from coordkit_server.resp.reply import VerbatimReply
 
 Fields = list[tuple[str, object]]
@@ -73,15 +74,6 @@ def _blocking_keys(cx: Context) -> int:
     for database in cx.services.databases:
         total += len(database.waiting)
     return total
-
-
-def resident_bytes() -> int:
-    """Return the resident memory of this process; where the system does not tell, its peak."""
-    try:
-        with open("/proc/self/statm", "rb") as file:
-            return int(file.read().split()[1]) * resource.getpagesize()
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _memory(cx: Context) -> Fields:

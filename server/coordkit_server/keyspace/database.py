@@ -47,6 +47,7 @@ class KeyspaceState:
         self.tracking: bool = False
         self.expiry_paused: bool = False  # CLIENT PAUSE, DEBUG SET-ACTIVE-EXPIRE: reads see expired keys as gone
         self.no_touch: bool = False
+        self.memory_exceeded: bool = False  # more than maxmemory is in use: commands that may grow it are refused
         self.hits: int = 0
         self.misses: int = 0
         self.expired_keys: int = 0
@@ -105,6 +106,11 @@ class Database:
     def exists(self, key: bytes) -> bool:
         """Return True if `key` holds a live value.  Leaves access time and statistics alone."""
         return self.peek(key) is not None
+
+    def _is_live(self, key: bytes) -> bool:
+        """Return True if `key` holds a value that is not due; nothing is removed."""
+        entry = self._entries.get(key)
+        return entry is not None and not 0 <= entry.expire_at_ms <= self.state.now_ms
 
     def _expire_if_due(self, entry: Entry) -> bool:
         """Return True if `entry`, which has a time to live, is past it; removes it unless expiry is paused."""
@@ -278,7 +284,7 @@ class Database:
         removed = len(self._order)
         if self._watched:
             for key in list(self._watched):
-                if key in self._entries:
+                if self._is_live(key):
                     self._touch_watched(key)
         if self.waiting:
             for key in self.waiting:
@@ -294,7 +300,7 @@ class Database:
         """Exchange all keys with `other` (SWAPDB); watchers and blocked clients stay with their number."""
         for first, second in ((self, other), (other, self)):
             for key in list(first._watched):
-                if key in self._entries or key in second._entries:
+                if first._is_live(key) or second._is_live(key):
                     first._touch_watched(key)
         self._entries, other._entries = other._entries, self._entries
         self._order, other._order = other._order, self._order

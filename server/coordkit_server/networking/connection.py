@@ -139,6 +139,9 @@ class Connection(Handler, Flushable, OutputSink):
                 encode_reply(session, reply)
             elif wants_reply(session, reply):
                 encode_reply(session, reply)
+            if session.pushes:
+                session.out.extend(session.pushes)
+                session.pushes = []
             if len(session.out) > FLUSH_CHUNKS:
                 self.flush()
                 if self._unsent_bytes > OUTPUT_SOFT:
@@ -151,6 +154,10 @@ class Connection(Handler, Flushable, OutputSink):
     def input_bytes(self) -> int:
         """Return how many received bytes wait to be parsed."""
         return self._parser.buffered()
+
+    def executing(self) -> bool:
+        """Return True while a command of this client runs."""
+        return self._executing
 
     # -- output --------------------------------------------------------------------------------------------------
 
