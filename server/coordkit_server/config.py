@@ -97,7 +97,7 @@ PARAMETERS: Final[list[Parameter]] = [
     _yes_no("lazyfree-lazy-user-del", "no"),
     _yes_no("lazyfree-lazy-user-flush", "no"),
     Parameter("list-compress-depth", INT, "0"),
-    Parameter("list-max-listpack-size", INT, "-2", low=-5, alias="list-max-ziplist-size"),
+    Parameter("list-max-listpack-size", INT, "-2", low=-(2**31), high=2**31 - 1, alias="list-max-ziplist-size"),
     Parameter("logfile", TEXT, "", fixed=True),
     Parameter(
         "loglevel",

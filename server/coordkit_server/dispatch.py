@@ -185,8 +185,10 @@ class Dispatcher(CommandRunner):
             reply = ErrorReply(clean(error.message))
         end_us = self._clock.now_us()
         self._now_us = end_us
-        row.calls += 1
         row.usec += end_us - start_us
+        if reply is BLOCKED:
+            return reply  # counted when it is served
+        row.calls += 1
         self._stats.commands_processed += 1
         slowlog = self._services.slowlog
         if slowlog.threshold_us >= 0 and end_us - start_us >= slowlog.threshold_us and not row.flags & SKIP_SLOWLOG:
@@ -203,6 +205,7 @@ class Dispatcher(CommandRunner):
         """Run the commands of blocked clients again whose keys have become ready, in order of arrival."""
         self._serving = True
         state = self._state
+        state.now_ms = self._now_us // 1000  # a key may have expired while the command ran
         while state.ready:
             ready = state.ready
             state.ready = []
@@ -256,6 +259,9 @@ class Dispatcher(CommandRunner):
                 return
             session = waiter.client
             if isinstance(session, Session):
+                row = session.waiting_row
+                if isinstance(row, Command):
+                    row.calls += 1
                 self.release(session, waiter.timeout_reply)
 
 

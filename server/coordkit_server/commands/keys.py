@@ -190,7 +190,7 @@ def _rename(cx: Context, only_new: bool) -> bool:
     if at_ms >= 0:
         db.set_expiry(moved, at_ms)
     db.modified(source)
-    db.modified(target)
+    db.signal_modified(target)
     db.notify(GENERIC, b"rename_from", source)
     db.notify(GENERIC, b"rename_to", target)
     return True
@@ -219,7 +219,7 @@ def move(cx: Context) -> object:
     if at_ms >= 0:
         target.set_expiry(moved, at_ms)
     cx.db.modified(key)
-    target.modified(key)
+    target.signal_modified(key)
     cx.db.notify(GENERIC, b"move_from", key)
     target.notify(GENERIC, b"move_to", key)
     return 1

@@ -359,7 +359,7 @@ def move_element(cx: Context, source: bytes, target: bytes, from_head: bool, to_
     cx.db.modified(target)
     cx.db.notify(LIST, b"lpush" if to_head else b"rpush", target)
     cx.db.notify(LIST, b"lpop" if from_head else b"rpop", source)
-    cx.db.modified(source)
+    cx.db.signal_modified(source)
     if value.length() == 0:
         cx.delete_if_empty(entry, 0)
     else:

@@ -72,11 +72,7 @@ def _lex_rank(value: ZSetValue, side: int, member: bytes, after: bool, size: int
         return 0
     if side > 0:
         return size
-    if size == 0:
-        return 0
-    score = value.order.at(0)[0]
-    rank = value.order.rank(score, member)
-    return rank + 1 if after and member in value.scores else rank
+    return value.order.count_before(member, after)
 
 
 def parse_score(text: bytes) -> float | None:

@@ -146,7 +146,7 @@ class ListValue(Value):
 
     def fit(self, limits: Limits) -> None:
         """Choose the encoding after a change: a listpack within the limit, else a quicklist."""
-        size = limits.list_max_listpack_size
+        size = max(limits.list_max_listpack_size, -len(_SIZE_CLASSES)) or 1
         if self._packed:
             if size >= 0:
                 fits = self.length() <= size

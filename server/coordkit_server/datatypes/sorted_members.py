@@ -50,6 +50,20 @@ class Chunk:
                 high = middle
         return low
 
+    def count_before(self, member: bytes, inclusive: bool) -> int:
+        """Return how many members stand before `member` in byte order, it included if `inclusive`."""
+        members = self.members
+        low = 0
+        high = len(members)
+        while low < high:
+            middle = (low + high) >> 1
+            other = members[middle]
+            if other < member or (inclusive and other == member):
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
 
 class SortedMembers:
     """The ordered elements of a sorted set.  Scores are never NaN; a member stands in it once."""
@@ -222,6 +236,23 @@ class SortedMembers:
             else:
                 high = middle
         return self._before(low) + chunks[low].count_below(score, inclusive)
+
+    def count_before(self, member: bytes, inclusive: bool) -> int:
+        """Return how many members stand before `member` in byte order, it included if `inclusive`.
+
+        Scores are ignored: the members are taken to be in byte order, as they are when all scores are equal."""
+        chunks = self._chunks
+        low = 0
+        high = len(chunks) - 1
+        while low < high:
+            middle = (low + high) >> 1
+            members = chunks[middle].members
+            other = members[len(members) - 1]
+            if other < member or (inclusive and other == member):
+                low = middle + 1
+            else:
+                high = middle
+        return self._before(low) + chunks[low].count_before(member, inclusive)
 
     def at(self, rank: int) -> tuple[float, bytes]:
         """Return the element at `rank` (0 <= rank < size)."""

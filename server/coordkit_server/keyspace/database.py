@@ -153,12 +153,15 @@ class Database:
 
     def modified(self, key: bytes) -> None:
         """Note a change of `key`: dirty count, watchers, tracking clients.  Call it once for each change."""
-        state = self.state
-        state.dirty += 1
+        self.state.dirty += 1
+        self.signal_modified(key)
+
+    def signal_modified(self, key: bytes) -> None:
+        """Tell watchers and tracking clients about a change that another key's `modified` counts."""
         if self._watched:
             self._touch_watched(key)
-        if state.tracking:
-            state.tracker.key_modified(key, self.index)
+        if self.state.tracking:
+            self.state.tracker.key_modified(key, self.index)
 
     def signal_ready(self, key: bytes) -> None:
         """Note that `key` may now satisfy a blocked client.  `add` and `set` do it by themselves."""
