@@ -6,11 +6,17 @@ Lines of evidence:
     lock       enter | leave, worker, fence          first and last thing while the lock is held
 """
 
+import bisect
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from coordkit.cli.demo.record import Mark
+
+ROUNDING: Final = 1e-3
+"""Of the sums below: far less than one admission."""
 
 Killed = Mapping[str, int]
 """Process id of each killed worker -> when it was killed."""
@@ -58,7 +64,7 @@ def judge_lock(marks: Sequence[Mark], killed: Killed) -> LockReport:
 
 @dataclass(frozen=True, slots=True)
 class LimiterReport:
-    """admissions; peak: the most that any span saw above `rate` times its length; bound: what may be seen at most."""
+    """peak: the most that any span saw above `rate` times its length; bound: the burst, which it may not exceed."""
 
     admissions: int
     peak: float
@@ -67,24 +73,61 @@ class LimiterReport:
     @property
     def kept(self) -> bool:
         """Whether the limit was kept."""
-        return self.peak <= self.bound
+        return self.peak <= self.bound + ROUNDING
 
 
 def judge_limiter(marks: Sequence[Mark], rate: int, burst: int) -> LimiterReport:
-    """Whether any span of time, from one admission to another, saw more than `burst + rate * span` admissions.
+    """Whether any span of time saw more than `burst + rate * span` admissions.
 
-    A mark is later than its admission, but no later than it is after the asking: a span between marks may hold what was
-    admitted so much earlier, and the bound is higher by that.
+    An admission happened between its asking and its mark.  It counts for every span that holds both, so that nothing is
+    said about a span that is not certain: the spans from each asking to each later mark are looked at, all of them.
     """
-    slack_s = max((mark.time_us - int(mark.words[1]) for mark in marks), default=0) / 1e6
-    lowest = float("inf")
+    intervals = sorted(((int(mark.words[1]), mark.time_us) for mark in marks), reverse=True)
+    ends_us = sorted(mark.time_us for mark in marks)
+    levels = SuffixLevels([-rate * (end - before) / 1e6 for before, end in itertools.pairwise(ends_us[:1] + ends_us)])
     peak = 0.0
-    first_us = marks[0].time_us if marks else 0
-    for index, mark in enumerate(marks):
-        level = index - rate * (mark.time_us - first_us) / 1e6
-        lowest = min(lowest, level)
-        peak = max(peak, level - lowest + 1)
-    return LimiterReport(len(marks), peak, burst + rate * slack_s + 1e-6)
+    for asked_us, marked_us in intervals:  # the latest asking first: what is counted so far lies after it
+        levels.add(bisect.bisect_left(ends_us, marked_us), 1.0)
+        first = bisect.bisect_left(ends_us, asked_us)
+        before_us = ends_us[max(first - 1, 0)]
+        peak = max(peak, levels.highest_from(first) + rate * (asked_us - before_us) / 1e6)
+    return LimiterReport(len(marks), peak, float(burst))
+
+
+class SuffixLevels:
+    """Running sums of a list of steps: change a step, or find the highest sum from a place on, in O(log n)."""
+
+    def __init__(self, steps: Sequence[float]) -> None:
+        self._size = 1 << max(len(steps) - 1, 0).bit_length()
+        self._sums = [0.0] * self._size + [*steps, *([-math.inf] * (self._size - len(steps)))]
+        self._highest = list(self._sums)  # of the running sums within a node
+        for node in range(self._size - 1, 0, -1):
+            self._join(node)
+
+    def add(self, place: int, amount: float) -> None:
+        """Raise the step at `place`."""
+        node = self._size + place
+        self._sums[node] += amount
+        self._highest[node] += amount
+        while node > 1:
+            node //= 2
+            self._join(node)
+
+    def highest_from(self, place: int) -> float:
+        """The highest sum of the steps from `place` on, to any later place."""
+        node = self._size + place
+        total, highest = self._sums[node], self._highest[node]
+        while node > 1:
+            if node % 2 == 0:
+                highest = max(highest, total + self._highest[node + 1])
+                total += self._sums[node + 1]
+            node //= 2
+        return highest
+
+    def _join(self, node: int) -> None:
+        left, right = 2 * node, 2 * node + 1
+        self._sums[node] = self._sums[left] + self._sums[right]
+        self._highest[node] = max(self._highest[left], self._sums[left] + self._highest[right])
 
 
 @dataclass(frozen=True, slots=True)

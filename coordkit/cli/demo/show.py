@@ -221,7 +221,7 @@ def verdict(evidence: Evidence, options: Options) -> list[Row]:
         Row(
             "limiter admissions",
             f"{limiter.admissions:,}",
-            f"peak {limiter.peak:.1f} above {options.settings.rate}/s, bound {limiter.bound:.1f}",
+            f"up to {limiter.peak:.1f} above {options.settings.rate}/s in any span, of a burst of {limiter.bound:.0f}",
             limiter.kept,
         ),
         Row(
