@@ -143,6 +143,7 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
             expiry=ActiveExpiry(clock, random),
             control=self,
             run_id=b"%040x" % random.getrandbits(160),
+            log=log,
         )
         self.services.commands = build_table()
         self.dispatcher: Final = Dispatcher(self.services)

@@ -15,6 +15,7 @@ from coordkit_server.keyspace.database import Database, Entry, KeyspaceState
 from coordkit_server.keyspace.expire import ActiveExpiry
 from coordkit_server.keyspace.notify import GENERIC
 from coordkit_server.keyspace.waiter import Waiter
+from coordkit_server.log import Log
 from coordkit_server.pubsub import PubSub
 from coordkit_server.resp.reply import BLOCKED
 from coordkit_server.session import Session
@@ -308,6 +309,7 @@ class Services:
         expiry: ActiveExpiry,
         control: ServerControl,
         run_id: bytes,
+        log: Log,
     ) -> None:
         self.clock: Final = clock
         self.random: Final = random
@@ -320,12 +322,14 @@ class Services:
         self.expiry: Final = expiry
         self.control: Final = control
         self.run_id: Final = run_id
+        self.log: Final = log
         self.started_us: Final = clock.now_us()
         self.stats: Final = Stats()
         self.slowlog: Final = SlowLog()
         self.sessions: Final[dict[int, Session]] = {}
         self.commands: dict[bytes, Command] = {}
         self.runner: CommandRunner | None = None
+        self.scripts: object = None  # the ScriptHost, once a command has asked for it
 
     def require_runner(self) -> CommandRunner:
         """Return dispatch, which the composition root sets before the first command."""

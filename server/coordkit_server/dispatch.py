@@ -110,6 +110,7 @@ class Dispatcher(CommandRunner):
         """Return the reply to one request; errors come back as ErrorReply."""
         session = cx.session
         now_us = self._now_us
+        self._state.now_us = now_us
         self._state.now_ms = now_us // 1000
         session.active_us = now_us
         row = self.find(argv)

@@ -3,12 +3,13 @@
 Rule of the room: parsers return None for bad input (an exception costs 1 us when compiled); callers choose the error.
 """
 
-from math import inf, isinf, isnan
+from math import copysign, inf, isinf, isnan
 from typing import Final
 
 INT64_MAX: Final = 9223372036854775807
 INT64_MIN: Final = -9223372036854775808
 UINT64_MAX: Final = 18446744073709551615
+_EXACT: Final = float(1 << 62)  # doubles up to here are printed as integers if they have no fraction
 _ZERO: Final = 48
 _NINE: Final = 57
 _MINUS: Final = 45
@@ -72,35 +73,40 @@ def _parse_special_float(text: bytes) -> float | None:
 
 def format_float(value: float) -> bytes:
     """Return `value` as Redis 7.2 prints doubles in replies: shortest form that reads back, `inf`, `-inf`, `nan`."""
-    if value == int(value) if not (isinf(value) or isnan(value)) else False:
-        if -1e17 < value < 1e17:
-            whole = int(value)
-            return b"-0" if whole == 0 and str(value)[0] == "-" else b"%d" % whole
-    elif isinf(value):
-        return b"inf" if value > 0 else b"-inf"
-    elif isnan(value):
+    if -_EXACT <= value <= _EXACT:
+        whole = int(value)
+        if whole != value:
+            return _shortest(value)
+        return b"-0" if whole == 0 and copysign(1.0, value) < 0 else b"%d" % whole
+    if isnan(value):
         return b"nan"
+    if isinf(value):
+        return b"inf" if value > 0 else b"-inf"
     return _shortest(value)
 
 
 def _shortest(value: float) -> bytes:
-    """Return Python's shortest digits in Redis's (grisu's) layout: exponent from 1e21 on and below 1e-6."""
-    text = repr(value)
-    mantissa, _, exponent = text.partition("e")
-    if not exponent:
-        return text.encode("ascii")
-    return _layout(mantissa, int(exponent)).encode("ascii")
+    """Return the shortest digits that read back as `value`, laid out as Redis's fpconv does."""
+    text = repr(abs(value))
+    mantissa, _, power = text.partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    exponent = (int(power) if power else 0) - len(fraction)
+    digits = (whole + fraction).lstrip("0")
+    kept = digits.rstrip("0")
+    laid_out = _layout(kept, exponent + len(digits) - len(kept))
+    return (("-" if value < 0 else "") + laid_out).encode("ascii")
 
 
-def _layout(mantissa: str, exponent: int) -> str:
-    """Return digits and decimal exponent as 7.2's fpconv writes them: `1e+300`, `1.5e-7`, plain when short."""
-    sign = "-" if mantissa[0] == "-" else ""
-    digits = mantissa.lstrip("-").replace(".", "")
-    if digits.endswith("0") and len(digits) > 1 and "." in mantissa:
-        digits = digits.rstrip("0") or "0"
-    if 0 <= exponent < 21:
-        return sign + digits + "0" * (exponent + 1 - len(digits))
-    if -7 < exponent < 0:
-        return sign + "0." + "0" * (-exponent - 1) + digits
-    tail = "." + digits[1:] if len(digits) > 1 else ""
-    return f"{sign}{digits[0]}{tail}e{'+' if exponent > 0 else '-'}{abs(exponent)}"
+def _layout(digits: str, exponent: int) -> str:
+    """Return `digits` times ten to the `exponent`: plain if it has few zeros, else as `1.5e-7` or `1e+300`."""
+    size = len(digits)
+    power = exponent + size - 1  # of the first digit
+    if exponent >= 0 and power < size + 7:
+        return digits + "0" * exponent
+    if exponent < 0 and (exponent > -7 or abs(power) < 4):
+        point = size + exponent
+        if point <= 0:
+            return "0." + "0" * -point + digits
+        return digits[:point] + "." + digits[point:]
+    tail = "." + digits[1:] if size > 1 else ""
+    return f"{digits[0]}{tail}e{'-' if power < 0 else '+'}{abs(power)}"

@@ -31,9 +31,7 @@ def dbsize(cx: Context) -> object:
 
 def time(cx: Context) -> object:
     """TIME -> [seconds, microseconds]; inside a script the time at which it started."""
-    us = cx.services.clock.now_us()
-    if cx.session.in_script:
-        us = cx.state.now_ms * 1000 + us % 1000
+    us = cx.state.now_us if cx.session.in_script else cx.services.clock.now_us()
     return [b"%d" % (us // 1_000_000), b"%d" % (us % 1_000_000)]
 
 

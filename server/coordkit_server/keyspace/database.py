@@ -41,6 +41,7 @@ class KeyspaceState:
     """Counters, flags and sinks shared by all databases of one server."""
 
     def __init__(self, events: EventSink, tracker: Tracker) -> None:
+        self.now_us: int = 0  # when the client's command started; what TIME tells a script
         self.now_ms: int = 0  # time of the command that runs; frozen for a whole script or transaction
         self.dirty: int = 0  # changes since start; dispatch compares it before and after a command
         self.notify_flags: int = 0

@@ -1,0 +1,288 @@
+-- sandbox: what a script can reach.  All scripts share one environment, and every table in it is read-only.
+--
+-- A read-only table is an empty proxy: reads fall through `__index` to the real table, writes raise.  Functions that
+-- work on a table behind its metatable's back (rawset, table.insert, setmetatable...) are wrapped, so that a proxy
+-- stays empty.  The state's own global table is emptied at the end and never reached: functions of this file keep it
+-- as their environment, which is how they are told from functions of scripts.
+--
+-- Arguments: none.  Returns a table of what the other files need; see its end.
+local state_globals = getfenv(0)
+local getfenv, setfenv, getmetatable, setmetatable = getfenv, setfenv, getmetatable, setmetatable
+local rawget, rawset, next, pairs, ipairs = rawget, rawset, next, pairs, ipairs
+local insert, remove, sort, concat, foreach = table.insert, table.remove, table.sort, table.concat, table.foreach
+local pcall, loadstring, dump, byte = pcall, loadstring, string.dump, string.byte
+local type, error, select, tostring, tonumber, floor = type, error, select, tostring, tonumber, math.floor
+local getinfo = debug.getinfo
+
+local READONLY = "Attempt to modify a readonly table"
+local real_of = {}      -- proxy -> the table behind it
+local shown_meta = {}   -- proxy -> what getmetatable returns for it
+
+local function refuse_write()
+  error(READONLY, 2)
+end
+
+-- Returns a read-only proxy of `real`.
+local function protect(real)
+  local proxy = setmetatable({}, {__index = real, __newindex = refuse_write})
+  real_of[proxy] = real
+  return proxy
+end
+
+local function missing_global(_, name)
+  local kind = type(name)
+  if kind ~= "string" and kind ~= "number" then
+    error("Second argument to luaProtectedTableError must be a string or number", 2)
+  end
+  error("Script attempted to access nonexistent global variable '" .. name .. "'", 2)
+end
+
+-- Raises what the C function `name` would raise for a wrong argument; `level` as of the caller of this function.
+local function bad_argument(position, name, expected, count, value, level)
+  local got = count >= position and type(value) or "no value"
+  error("bad argument #" .. position .. " to '" .. name .. "' (" .. expected .. " expected, got " .. got .. ")",
+    (level or 2) + 1)
+end
+
+local globals = setmetatable({}, {__index = missing_global})
+local env = protect(globals)
+shown_meta[env] = protect({__index = missing_global})
+local string_meta = getmetatable("")
+local shown_string_meta
+
+-- basic functions --------------------------------------------------------------------------------------------------
+
+function globals.setmetatable(...)
+  local t, meta = ...
+  local count = select("#", ...)
+  if type(t) ~= "table" then bad_argument(1, "setmetatable", "table", count, t) end
+  if count < 2 or meta ~= nil and type(meta) ~= "table" then
+    error("bad argument #2 to 'setmetatable' (nil or table expected)", 2)
+  end
+  if real_of[t] then error(READONLY, 0) end
+  local old = getmetatable(t)
+  if old ~= nil and (type(old) ~= "table" or rawget(old, "__metatable") ~= nil) then
+    error("cannot change a protected metatable", 2)
+  end
+  return setmetatable(t, meta)
+end
+
+function globals.getmetatable(...)
+  local value = ...
+  if select("#", ...) == 0 then error("bad argument #1 to 'getmetatable' (value expected)", 2) end
+  if type(value) == "string" then return shown_string_meta end
+  if real_of[value] then return shown_meta[value] end
+  return getmetatable(value)
+end
+
+function globals.rawset(...)
+  local t, key, value = ...
+  local count = select("#", ...)
+  if type(t) ~= "table" then bad_argument(1, "rawset", "table", count, t) end
+  if count < 3 then error("bad argument #" .. count + 1 .. " to 'rawset' (value expected)", 2) end
+  if real_of[t] then error(READONLY, 0) end
+  return rawset(t, key, value)
+end
+
+function globals.rawget(...)
+  local t, key = ...
+  local count = select("#", ...)
+  if type(t) ~= "table" then bad_argument(1, "rawget", "table", count, t) end
+  if count < 2 then error("bad argument #2 to 'rawget' (value expected)", 2) end
+  return rawget(real_of[t] or t, key)
+end
+
+function globals.next(...)
+  local t, key = ...
+  if type(t) ~= "table" then bad_argument(1, "next", "table", select("#", ...), t) end
+  local ok, found, value = pcall(next, real_of[t] or t, key)
+  if not ok then error(found, 2) end
+  return found, value
+end
+
+local function next_behind(proxy, key)
+  return next(real_of[proxy], key)
+end
+
+function globals.pairs(...)
+  local t = ...
+  if type(t) ~= "table" then bad_argument(1, "pairs", "table", select("#", ...), t) end
+  if real_of[t] then return next_behind, t, nil end
+  return next, t, nil
+end
+
+-- Returns the function running at `level` of the script that called the caller of this function.
+local function function_at(level, name)
+  if level < 0 then error("bad argument #1 to '" .. name .. "' (level must be non-negative)", 3) end
+  local info = getinfo(level + 2, "f")
+  if not info then error("bad argument #1 to '" .. name .. "' (invalid level)", 3) end
+  return info.func
+end
+
+function globals.getfenv(target)
+  if target == nil then target = 1 end
+  if target == 0 then return env end
+  if type(target) == "number" then target = function_at(target, "getfenv") end
+  if type(target) ~= "function" then bad_argument(1, "getfenv", "number", 1, target) end
+  local found = getfenv(target)
+  return found == state_globals and env or found
+end
+
+function globals.setfenv(...)
+  local target, new = ...
+  if type(new) ~= "table" then bad_argument(2, "setfenv", "table", select("#", ...), new) end
+  if type(target) == "number" and target ~= 0 then target = function_at(target, "setfenv") end
+  if target ~= 0 and type(target) ~= "function" then bad_argument(1, "setfenv", "number", 1, target) end
+  if target == 0 or getfenv(target) == state_globals then
+    error("'setfenv' cannot change environment of given object", 2)
+  end
+  return setfenv(target, new)
+end
+
+-- pcall returns the text of a server error in place of its table, as it was before errors became tables.
+local function plain_error(ok, err, ...)
+  if ok then return ok, err, ... end
+  if type(err) == "table" then
+    local text = err.err
+    if type(text) == "string" or type(text) == "number" then return false, text end
+  end
+  return false, err
+end
+
+function globals.pcall(...)
+  if select("#", ...) == 0 then error("bad argument #1 to 'pcall' (value expected)", 2) end
+  return plain_error(pcall(...))
+end
+
+-- Returns a function with the environment of scripts, or nil and a message.  Source text only: bytecode is not
+-- verified by the interpreter.
+local function load_text(source, name)
+  if byte(source, 1) == 27 then return nil, "bytecode is not allowed" end
+  local chunk, message = loadstring(source, name)
+  if not chunk then return nil, message end
+  return setfenv(chunk, env)
+end
+
+function globals.loadstring(...)
+  local source, name = ...
+  local kind = type(source)
+  if kind ~= "string" and kind ~= "number" then bad_argument(1, "loadstring", "string", select("#", ...), source) end
+  source = tostring(source)
+  return load_text(source, name or source)
+end
+
+function globals.load(...)
+  local reader, name = ...
+  if type(reader) ~= "function" then bad_argument(1, "load", "function", select("#", ...), reader) end
+  local parts = {}
+  while true do
+    local part = reader()
+    if part == nil or part == "" then break end
+    if type(part) ~= "string" then return nil, "reader function must return a string" end
+    parts[#parts + 1] = part
+  end
+  return load_text(concat(parts), name or "=(load)")
+end
+
+for _, name in ipairs {
+  "assert", "collectgarbage", "error", "gcinfo", "ipairs", "rawequal", "select", "tonumber", "tostring", "type",
+  "unpack", "xpcall", "_VERSION",
+} do
+  globals[name] = state_globals[name]
+end
+globals._G = env
+
+-- libraries --------------------------------------------------------------------------------------------------------
+
+local function copy(library)
+  local result = {}
+  for name, value in pairs(library) do result[name] = value end
+  return result
+end
+
+local string_library = copy(string)
+function string_library.dump(...)
+  local target = ...
+  if type(target) ~= "function" then bad_argument(1, "dump", "function", select("#", ...), target) end
+  if getfenv(target) == state_globals then error("unable to dump given function", 2) end
+  return dump(target)
+end
+globals.string = protect(string_library)
+string_meta.__index = string_library
+shown_string_meta = protect({__index = globals.string})
+
+local table_library = copy(table)
+function table_library.insert(t, ...)
+  if real_of[t] then error(READONLY, 0) end
+  local count = select("#", ...)
+  if type(t) ~= "table" then bad_argument(1, "insert", "table", t == nil and count or 1, t) end
+  if count ~= 1 and count ~= 2 then error("wrong number of arguments to 'insert'", 2) end
+  if count == 2 and not tonumber((...)) then bad_argument(2, "insert", "number", 2, (...)) end
+  insert(t, ...)
+end
+function table_library.remove(t, ...)
+  if real_of[t] then error(READONLY, 0) end
+  if type(t) ~= "table" then bad_argument(1, "remove", "table", t == nil and select("#", ...) or 1, t) end
+  return remove(t, ...)
+end
+function table_library.sort(t, ...)
+  if real_of[t] then error(READONLY, 0) end
+  if type(t) ~= "table" then bad_argument(1, "sort", "table", t == nil and select("#", ...) or 1, t) end
+  sort(t, ...)
+end
+function table_library.foreach(t, ...)
+  return foreach(real_of[t] or t, ...)
+end
+globals.table = protect(table_library)
+globals.coroutine = protect(copy(coroutine))
+
+-- The generator of math.random is Redis's: x = (0x5DEECE66D x + 0xB) mod 2^48, here in two halves of 24 bits; a draw
+-- is the top 31 bits.
+local HALF = 16777216
+local high, low = 0x1234AB, 0xCD330E
+
+local function random_fraction()
+  local bottom = low * 0xECE66D + 0xB
+  high = (high * 0xECE66D + low * 0x5DE + floor(bottom / HALF)) % HALF
+  low = bottom % HALF
+  return (high * 128 + floor(low / 131072)) % 2147483647 / 2147483647
+end
+
+local function check_integer(position, name, count, value)
+  local number = tonumber(value)
+  if not number then bad_argument(position, name, "number", count, value, 3) end
+  return number < 0 and -floor(-number) or floor(number)
+end
+
+local math_library = copy(math)
+function math_library.random(...)
+  local fraction = random_fraction()
+  local count = select("#", ...)
+  if count == 0 then return fraction end
+  local lower, upper = 1, nil
+  local first, second = ...
+  if count == 1 then
+    upper = check_integer(1, "random", count, first)
+  elseif count == 2 then
+    lower = check_integer(1, "random", count, first)
+    upper = check_integer(2, "random", count, second)
+  else
+    error("wrong number of arguments", 2)
+  end
+  if lower > upper then error("bad argument #" .. count .. " to 'random' (interval is empty)", 2) end
+  return floor(fraction * (upper - lower + 1)) + lower
+end
+function math_library.randomseed(...)
+  local seed = check_integer(1, "randomseed", select("#", ...), (...)) % 4294967296
+  high, low = floor(seed / 256), seed % 256 * 65536 + 0x330E
+end
+globals.math = protect(math_library)
+
+return {
+  globals = globals,            -- behind the environment of scripts: KEYS, ARGV and the libraries are put here
+  env = env,                    -- the environment of scripts
+  protect = protect,            -- table -> read-only proxy
+  load_text = load_text,        -- source, chunk name -> function in `env`, or nil and a message
+  bad_argument = bad_argument,
+  state_globals = state_globals,
+}
