@@ -107,6 +107,10 @@ class Guard:
         """Listen; comes back when the server confirmed.  True if the channel was not listened to before."""
         return self.transport.subscribe(channel, listener, topic)
 
+    def listen(self, channel: bytes, listener: Listener, topic: bytes | None = None) -> bool:
+        """Whether the channel is open already; then the listener is in.  Never waits."""
+        return self.transport.listen(channel, listener, topic)
+
     def unsubscribe(self, channel: bytes, listener: Listener, topic: bytes | None = None) -> None:
         """Stop listening; never waits."""
         self.transport.unsubscribe(channel, listener, topic)
@@ -186,6 +190,10 @@ class AsyncGuard:
     async def subscribe(self, channel: bytes, listener: Listener, topic: bytes | None = None) -> bool:
         """Listen; comes back when the server confirmed.  True if the channel was not listened to before."""
         return await self.transport.subscribe(channel, listener, topic)
+
+    def listen(self, channel: bytes, listener: Listener, topic: bytes | None = None) -> bool:
+        """Whether the channel is open already; then the listener is in.  Never waits."""
+        return self.transport.listen(channel, listener, topic)
 
     def unsubscribe(self, channel: bytes, listener: Listener, topic: bytes | None = None) -> None:
         """Stop listening; never waits."""

@@ -27,10 +27,12 @@ log = logging.getLogger("coordkit")
 class Identity:
     """Tokens that no other client uses, and the channel this one is woken on.  A forked child gets its own."""
 
-    __slots__ = ("_inbox", "_keys", "_numbers", "_pid", "_prefix")
+    __slots__ = ("_inbox", "_keys", "_numbers", "_pid", "_prefix", "contended")
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
+        self.contended = False
+        """Whether somebody had to wait lately."""
         self._renew()
 
     def attempt(self) -> tuple[bytes, bytes]:

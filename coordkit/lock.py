@@ -13,19 +13,21 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from coordkit.durations import Duration, to_seconds
 from coordkit.errors import CoordkitError, LockTimeout, ServerUnavailable
 from coordkit.keys import Keys
 from coordkit.lease import AsyncHold, AsyncLease, Hold, Identity, Lease
-from coordkit.plan import NOW, Call, Plan, Subscribe, WaitSignal, call, now
+from coordkit.plan import NOW, Call, Listen, Plan, Subscribe, WaitSignal, call, now
 from coordkit.renewal import AsyncRenewer, Grant, ThreadRenewer
 from coordkit.runner import run, run_async
 from coordkit.scripts import Script
 from coordkit.transports.base import AsyncBackend, Backend
 
 log = logging.getLogger("coordkit")
+
+T = TypeVar("T")
 
 FOREVER_MS: Final = 10**12
 
@@ -111,11 +113,18 @@ class LockPlans:
 
     def acquire(self, timeout_s: float | None) -> Plan[Grant]:
         """The grant.  Raises LockTimeout; after that and any other failure nothing is held and no place is kept."""
-        owner, inbox = self._identity.attempt()
+        identity = self._identity
+        owner, inbox = identity.attempt()
+        # Where there was contention lately the inbox is open: who listens before asking need not ask again.
+        listening = identity.contended and (yield Listen(inbox, owner)) is True
+        identity.contended = listening
         started_s, answer = yield from self._first(owner, inbox, timeout_s)
         if isinstance(answer, Busy):
+            identity.contended = True
             deadline_s = math.inf if timeout_s is None else started_s + timeout_s
-            started_s, answer = yield from self._wait(owner, inbox, deadline_s)
+            wait_s = min(answer.ask_again_ms / 1000, deadline_s - started_s) if listening else None
+            waiting = self._wait(owner, inbox, deadline_s, wait_s)
+            started_s, answer = yield from self._or_abandon(owner, waiting)
         if isinstance(answer, Busy):
             raise LockTimeout(
                 f"lock {self.name!r} is held by {answer.holder.decode()}; its lease ends in {answer.left_ms} ms, "
@@ -157,25 +166,38 @@ class LockPlans:
         reply = yield Call(ACQUIRE, self._records, (owner, self.ttl_ms, wait_ms, inbox))
         return started_s, parse_acquire(reply)
 
-    def _wait(self, owner: bytes, inbox: bytes, deadline_s: float) -> Plan[tuple[float, int | Busy]]:
-        """When it was asked, and the grant or the last answer before the deadline; then no place is kept."""
-        try:
+    def _wait(
+        self, owner: bytes, inbox: bytes, deadline_s: float, wait_s: float | None
+    ) -> Plan[tuple[float, int | Busy]]:
+        """When it was asked, and the grant or the last answer before the deadline; then no place is kept.
+
+        Asks for the first time after `wait_s` or when woken; at once with None, which opens our inbox.
+        """
+        if wait_s is None:
             yield Subscribe(inbox, owner)
-            while True:
-                left_s = deadline_s - (yield from now())
-                started_s, answer = yield from self._ask(owner, inbox, max(left_s, 0.001))
-                if not isinstance(answer, Busy) or left_s <= 0:
-                    break
-                # The wake-up is a hint, the server's answer is the truth: ask in any case.
-                yield WaitSignal(inbox, min(answer.ask_again_ms / 1000, left_s), owner)
+            wait_s = 0.0  # what was handed to us before we listened was not heard
+        while True:
+            if wait_s > 0:
+                yield WaitSignal(inbox, wait_s, owner)
+            left_s = deadline_s - (yield from now())
+            # The wake-up is a hint, the server's answer is the truth: ask in any case.
+            started_s, answer = yield from self._ask(owner, inbox, max(left_s, 0.001))
+            if not isinstance(answer, Busy):
+                return started_s, answer
+            if left_s <= 0:
+                yield from self._abandon(owner)
+                return started_s, answer
+            wait_s = min(answer.ask_again_ms / 1000, left_s)
+
+    def _or_abandon(self, owner: bytes, steps: Plan[T]) -> Plan[T]:
+        """What `steps` return.  If they fail, the server may have us as waiter, or as owner by now: give that up."""
+        try:
+            return (yield from steps)
         except GeneratorExit:
             raise
         except BaseException:
-            yield from self._abandon(owner)  # the server may have us as waiter, or as owner by now
-            raise
-        if isinstance(answer, Busy):
             yield from self._abandon(owner)
-        return started_s, answer
+            raise
 
     def _abandon(self, owner: bytes) -> Plan[None]:
         """Free the lock if it is ours, and our place in the queue."""

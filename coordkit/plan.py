@@ -58,6 +58,13 @@ class Subscribe(NamedTuple):
     topic: bytes | None = None
 
 
+class Listen(NamedTuple):
+    """Listen to `channel` if it is open already; the result says whether.  Never waits."""
+
+    channel: bytes
+    topic: bytes | None = None
+
+
 class WaitSignal(NamedTuple):
     """Wait for a message since the last wait (or the subscription); the result is False if `timeout_s` passed
     first.
@@ -75,7 +82,7 @@ class Unsubscribe(NamedTuple):
     topic: bytes | None = None
 
 
-Step = Call | Sleep | Now | Publish | Subscribe | WaitSignal | Unsubscribe
+Step = Call | Sleep | Now | Publish | Subscribe | Listen | WaitSignal | Unsubscribe
 Plan = Generator[Step, object, T]
 
 NOW: Final = Now()

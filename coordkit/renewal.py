@@ -11,6 +11,7 @@ import math
 import os
 import threading
 import weakref
+from collections import deque
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
@@ -147,14 +148,17 @@ class BaseLease:
 class Renewals:
     """The leases of one client that are held.  One whose object is gone is forgotten, and ends by itself."""
 
-    __slots__ = ("_references",)
+    __slots__ = ("_gone", "_references")
 
     def __init__(self) -> None:
         self._references: set[weakref.ref[BaseLease]] = set()
+        # Objects end at any moment, even while the set is being read: what has ended waits here for its removal.
+        self._gone: deque[weakref.ref[BaseLease]] = deque()
 
     def add(self, lease: BaseLease) -> None:
         """The lease is held from now on."""
-        self._references.add(weakref.ref(lease))
+        self._forget_gone()
+        self._references.add(weakref.ref(lease, self._gone.append))
 
     def discard(self, lease: BaseLease) -> None:
         """The lease is not held any more."""
@@ -162,14 +166,13 @@ class Renewals:
 
     def held(self) -> list[BaseLease]:
         """The leases that are held."""
-        leases: list[BaseLease] = []
-        for reference in list(self._references):
-            lease = reference()
-            if lease is None:
-                self._references.discard(reference)
-            else:
-                leases.append(lease)
-        return leases
+        self._forget_gone()
+        leases = [reference() for reference in self._references]
+        return [lease for lease in leases if lease is not None]
+
+    def _forget_gone(self) -> None:
+        while self._gone:
+            self._references.discard(self._gone.popleft())
 
     def next_s(self) -> float:
         """When `due` has to be asked next; infinite without leases."""

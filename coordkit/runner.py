@@ -7,7 +7,7 @@ cancellation, the caller waits for them at most CLEANUP_WAIT_S, and the cancella
 
 from typing import Final, TypeVar
 
-from coordkit.plan import Call, Now, Plan, Publish, Sleep, Step, Subscribe, Unsubscribe, WaitSignal
+from coordkit.plan import Call, Listen, Now, Plan, Publish, Sleep, Step, Subscribe, Unsubscribe, WaitSignal
 from coordkit.transports.base import AsyncBackend, AsyncSignal, Backend, Signal
 
 T = TypeVar("T")
@@ -49,6 +49,12 @@ def _perform(step: Step, backend: Backend, signals: dict[Subscription, Signal]) 
         case Subscribe():
             signal = signals[step.channel, step.topic] = backend.signal()
             return backend.subscribe(step.channel, signal, step.topic)
+        case Listen():
+            signal = backend.signal()
+            if not backend.listen(step.channel, signal, step.topic):
+                return False
+            signals[step.channel, step.topic] = signal
+            return True
         case Unsubscribe():
             backend.unsubscribe(step.channel, signals.pop((step.channel, step.topic)), step.topic)
             return None
@@ -99,6 +105,12 @@ async def _perform_async(step: Step, backend: AsyncBackend, signals: dict[Subscr
         case Subscribe():
             signal = signals[step.channel, step.topic] = backend.signal()
             return await backend.subscribe(step.channel, signal, step.topic)
+        case Listen():
+            signal = backend.signal()
+            if not backend.listen(step.channel, signal, step.topic):
+                return False
+            signals[step.channel, step.topic] = signal
+            return True
         case Unsubscribe():
             backend.unsubscribe(step.channel, signals.pop((step.channel, step.topic)), step.topic)
             return None

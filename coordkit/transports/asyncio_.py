@@ -89,6 +89,10 @@ class AsyncioTransport:
         """Listen; comes back when the server confirmed.  True if the channel was not listened to before."""
         return await self._state().subscriber.subscribe(channel, listener, topic)
 
+    def listen(self, channel: bytes, listener: Listener, topic: bytes | None = None) -> bool:
+        """Whether the channel is open already; then the listener is in.  Never waits."""
+        return self._state().subscriber.listen(channel, listener, topic)
+
     def unsubscribe(self, channel: bytes, listener: Listener, topic: bytes | None = None) -> None:
         """Stop listening; never waits."""
         self._state().subscriber.unsubscribe(channel, listener, topic)

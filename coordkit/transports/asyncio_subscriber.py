@@ -155,6 +155,10 @@ class AsyncioSubscriber:
             raise
         return True
 
+    def listen(self, name: bytes, listener: Listener, topic: bytes | None) -> bool:
+        """Whether the channel is open already; then the listener is in."""
+        return self._book.add_if_open(name, listener, topic)
+
     def unsubscribe(self, name: bytes, listener: Listener, topic: bytes | None) -> None:
         """Stop listening.  A channel that waiters share is kept for a while, in case one comes back to it."""
         if self._book.remove(name, listener, topic, now_s=self._loop.time()) and not self._closed:

@@ -68,6 +68,10 @@ class Backend(Protocol):
         """Listen; comes back when the server confirmed.  True if the channel was not listened to before."""
         ...
 
+    def listen(self, channel: bytes, listener: Listener, topic: bytes | None = None) -> bool:
+        """Whether the channel is open already; then the listener is in.  Never waits."""
+        ...
+
     def unsubscribe(self, channel: bytes, listener: Listener, topic: bytes | None = None) -> None:
         """Stop listening; never waits."""
         ...
@@ -102,6 +106,10 @@ class AsyncBackend(Protocol):
 
     async def subscribe(self, channel: bytes, listener: Listener, topic: bytes | None = None) -> bool:
         """Listen; comes back when the server confirmed.  True if the channel was not listened to before."""
+        ...
+
+    def listen(self, channel: bytes, listener: Listener, topic: bytes | None = None) -> bool:
+        """Whether the channel is open already; then the listener is in.  Never waits."""
         ...
 
     def unsubscribe(self, channel: bytes, listener: Listener, topic: bytes | None = None) -> None:

@@ -182,6 +182,11 @@ class SocketTransport:
             subscriber = self._subscriber
         return subscriber.subscribe(channel, listener, topic)
 
+    def listen(self, channel: bytes, listener: Listener, topic: bytes | None = None) -> bool:
+        """Whether the channel is open already; then the listener is in.  Never waits."""
+        self._check_process()
+        return self._subscriber is not None and self._subscriber.listen(channel, listener, topic)
+
     def unsubscribe(self, channel: bytes, listener: Listener, topic: bytes | None = None) -> None:
         """Stop listening; never waits."""
         if self._subscriber is not None:

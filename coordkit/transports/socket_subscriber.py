@@ -100,6 +100,11 @@ class SocketSubscriber:
             )
         return True
 
+    def listen(self, name: bytes, listener: Listener, topic: bytes | None) -> bool:
+        """Whether the channel is open already; then the listener is in."""
+        with self._lock:
+            return self._book.add_if_open(name, listener, topic)
+
     def unsubscribe(self, name: bytes, listener: Listener, topic: bytes | None) -> None:
         """Stop listening.  A channel that waiters share is kept for a while, in case one comes back to it."""
         with self._lock:

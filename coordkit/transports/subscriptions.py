@@ -59,6 +59,14 @@ class Subscriptions:
         channel.idle_since_s = None
         return channel, new
 
+    def add_if_open(self, name: bytes, listener: Listener, topic: bytes | None) -> bool:
+        """Whether the channel is confirmed; then the listener is in it."""
+        channel = self.channels.get(name)
+        if channel is None or not channel.confirmed:
+            return False
+        self.add(name, listener, topic)
+        return True
+
     def remove(self, name: bytes, listener: Listener, topic: bytes | None, *, now_s: float) -> bool:
         """Whether the channel has lost its last listener."""
         channel = self.channels.get(name)

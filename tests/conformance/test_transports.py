@@ -37,6 +37,9 @@ class Heard:
     def on_gap(self) -> None:
         self.gaps += 1
 
+    def on_close(self) -> None:
+        self.closed = True
+
 
 @pytest.fixture
 async def transport(server_url: str) -> AsyncIterator[AsyncioTransport]:

@@ -64,6 +64,7 @@ class Record:
         self.answers = deque(answers)
         self.calls: list[tuple[str, tuple[Arg, ...]]] = []
         self.slept: list[float] = []
+        self.open_channels: set[bytes] = set()
         self.subscribed: list[tuple[bytes, bytes | None]] = []
         self.now_s = 100.0
         self.closed = False
@@ -77,6 +78,12 @@ class Record:
 
     def monotonic(self) -> float:
         return self.now_s
+
+    def listen(self, channel: bytes, listener: Listener, topic: bytes | None = None) -> bool:
+        if channel not in self.open_channels:
+            return False
+        self.subscribed.append((channel, topic))
+        return True
 
     def unsubscribe(self, channel: bytes, listener: Listener, topic: bytes | None = None) -> None:
         self.subscribed.remove((channel, topic))

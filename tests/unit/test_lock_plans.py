@@ -51,6 +51,24 @@ def test_lock_plans_acquire_listens_before_it_asks_again(plans: LockPlans) -> No
     assert len(owners(steps)) == 1
 
 
+def test_lock_plans_acquire_after_contention_listens_first_and_asks_once_less() -> None:
+    identity = Identity(KEYS)
+    identity.contended = True
+    plans = LockPlans("report", ttl_ms=30_000, renewed=True, keys=KEYS, identity=identity)
+    steps, grant = play(plans.acquire(5.0), True, 10.0, BUSY, True, 10.1, 10.1, [1, 78])
+    assert kinds(steps) == ["Listen", "Now", "lock_acquire", "WaitSignal", "Now", "Now", "lock_acquire"]
+    assert isinstance(grant, Grant)
+    assert identity.contended
+
+
+def test_lock_plans_acquire_of_free_lock_with_closed_inbox_stops_trying_to_listen() -> None:
+    identity = Identity(KEYS)
+    identity.contended = True
+    plans = LockPlans("report", ttl_ms=30_000, renewed=True, keys=KEYS, identity=identity)
+    play(plans.acquire(5.0), False, 10.0, [1, 77])
+    assert not identity.contended
+
+
 def test_lock_plans_acquire_waits_no_longer_than_the_server_says_or_time_is_left(plans: LockPlans) -> None:
     steps, _ = play(
         plans.acquire(0.5), 10.0, BUSY, True, 10.0, 10.0, BUSY, False, 10.4, 10.4, BUSY, False, 10.5, 10.5, [1, 9]
