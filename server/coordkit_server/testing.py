@@ -5,6 +5,7 @@ They live here and not in the tests because an interpreted class can't implement
 
 from coordkit_server.keyspace.notify import EventSink
 from coordkit_server.keyspace.watch import Tracker, Watcher
+from coordkit_server.scripting.engine import ScriptServer
 
 
 class RecordedEvents(EventSink):
@@ -38,3 +39,28 @@ class RecordedWatch(Watcher):
     def key_changed(self) -> None:
         """Record the change."""
         self.raised = True
+
+
+class RecordedScriptServer(ScriptServer):
+    """Answers every command that a script calls with `reply`, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.reply: object = None
+        self.called: list[list[bytes]] = []
+        self.logged: list[tuple[int, bytes]] = []
+
+    def call(self, argv: list[bytes]) -> object:
+        """Record the command."""
+        self.called.append(argv)
+        return self.reply
+
+    def log(self, level: int, text: bytes) -> None:
+        """Record the line."""
+        self.logged.append((level, text))
+
+    def protocol_chosen(self, resp3: bool) -> None:
+        """Do nothing: the replies are given."""
+
+    def allowed(self, argv: list[bytes]) -> int:
+        """Return 1 for GET, 0 for SET, -1 for anything else."""
+        return {b"GET": 1, b"SET": 0}.get(argv[0], -1)

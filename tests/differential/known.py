@@ -6,10 +6,22 @@ from typing import Final
 # texts of errors in which the references name themselves
 _TEXTS: Final[list[tuple[re.Pattern[bytes], bytes]]] = [
     (re.compile(rb"\bValkey\b"), b"Redis"),
+    # Valkey 9 leaves out a script's name, and some words
+    (re.compile(rb" script: [0-9a-f]{40}, on "), b" script: on "),
+    (re.compile(rb"^(NOSCRIPT No matching script\.) Please use EVAL\.$"), rb"\1"),
+    (re.compile(rb"Unknown Redis command called"), b"Unknown command called"),
+    (re.compile(rb"calling Redis command from"), b"calling command from"),
+    (re.compile(rb"for this redis lib call"), b"for this call"),
+    (re.compile(rb"^ERR Lua redis lib command arguments"), b"ERR Command arguments"),
+    (re.compile(rb"Invalid debug level"), b"Invalid log level"),
+    (re.compile(rb"\bserver\.(log|setresp|set_repl|acl_check_cmd)\b"), rb"redis.\1"),
 ]
 
 # case ids (or `group:` prefixes) -> why the named reference is not asked about them
 NOT_ON_VALKEY: Final[dict[str, str]] = {
+    "scripting:globals-environment": "Valkey 9 has no getfenv and setfenv",
+    "scripting:globals-os": "Valkey 9 has os.clock",
+    "scripting:shebang-engine": "Valkey 9 has engines to choose from",
     "strings:encoding": "Valkey 9 embeds longer strings",
     "strings:getex": "Valkey 9 checks the expiry of GETEX before it looks the key up",
     "zsets:scores": "Valkey 9 drops the sign of a packed -0",
@@ -18,6 +30,11 @@ NOT_ON_VALKEY: Final[dict[str, str]] = {
     "core:multi-watch-inside": "Valkey 9 has one text for every command that a transaction refuses",
 }
 NOT_ON_REDIS: Final[dict[str, str]] = {
+    "scripting:globals-environment": "Debian builds it without getfenv and setfenv",
+    "scripting:api-errors": "7.0 asks redis.set_repl for two arguments in its error",
+    "scripting:call-blocking": "7.0 does not allow blocking commands in scripts",
+    "scripting:call-numbers": "7.0 writes numbers with 17 digits",
+    "scripting:time-stands-still": "in 7.0 TIME goes on during a script",
     "lists:lpos": "7.0 lets RANK overflow",
     "lists:encoding": "lists are packed since 7.2",
     "sets:encoding": "small sets of strings are packed since 7.2",

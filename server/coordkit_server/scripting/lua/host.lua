@@ -237,7 +237,7 @@ globals.redis = sandbox.protect(redis)
 
 -- script to server ---------------------------------------------------------------------------------------------------
 
-local DEPTH = 500   -- nesting of a script's result; beyond it stands the error that Redis gives at some 8000 levels
+local DEPTH = 200   -- nesting of a result; beyond it stands the error that Redis gives at some 8000 levels
 local tokens, values, filled
 
 local function put(token, value)
