@@ -38,30 +38,35 @@ class Staged:
     """Values on their way over the border in more than one call."""
 
     def __init__(self) -> None:
-        self.values: list[object] = []
+        self._outgoing: list[object] = []
         self._next: int = 0
+        self._incoming: list[object] = []
 
     def put(self, values: list[object]) -> None:
         """Offer `values` to `take`."""
-        self.values = values
+        self._outgoing = values
         self._next = 0
 
     def take(self) -> tuple[object, ...]:
-        """Return the next LOT of values."""
+        """Return the next LOT of the values that were put."""
         start = self._next
-        self._next = start + LOT
-        return tuple(self.values[start : start + LOT])
+        end = start + LOT
+        self._next = end
+        lot = tuple(self._outgoing[start:end])
+        if end >= len(self._outgoing):
+            self._outgoing = []
+        return lot
 
     def give(self, values: tuple[object, ...]) -> None:
-        """Add `values`; a leading True starts anew."""
+        """Add all of `values` but the first, which is True if they start anew."""
         if values[0] is True:
-            self.values = []
-        self.values.extend(values[1:])
+            self._incoming = []
+        self._incoming.extend(values[1:])
 
-    def all(self) -> list[object]:
+    def given(self) -> list[object]:
         """Return everything that was given, once."""
-        values = self.values
-        self.values = []
+        values = self._incoming
+        self._incoming = []
         return values
 
 
@@ -259,7 +264,7 @@ def _complex_to_reply(result: tuple[object, ...], resp3: bool, staged: Staged) -
         return None
     if kind == STATUS:
         return _status(payload)
-    parts = staged.all() if kind == STAGED else list(result[2:])
+    parts = staged.given() if kind == STAGED else list(result[2:])
     return _Unflattener(payload, parts, resp3).value()
 
 

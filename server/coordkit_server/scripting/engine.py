@@ -139,7 +139,7 @@ class Engine:
     def on_call(self, *args: object) -> object:
         """Run a command for redis.call and redis.pcall."""
         argv: list[bytes] = []
-        for arg in args or self._staged.all():
+        for arg in args or self._staged.given():
             if isinstance(arg, bytes):
                 argv.append(arg)
             else:

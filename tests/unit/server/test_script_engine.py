@@ -190,6 +190,12 @@ def test_run_tail_calls_of_a_script_do_not_grow_the_stack(lua: Runner) -> None:
     assert lua("local function f(n) if n == 0 then return 'done' end return f(n - 1) end return f(100000)") == b"done"
 
 
+def test_call_without_arguments_after_values_in_lots_is_an_error(lua: Runner) -> None:
+    lua("return 1", *[b"x"] * 9001)
+    assert lua.error("redis.call()")[0] == b"ERR Please specify at least one argument for this redis lib call"
+    assert lua.server.called == []
+
+
 def test_log_levels_and_words_reach_the_server(lua: Runner) -> None:
     lua("redis.log(redis.LOG_NOTICE, 'a', 1, nil, {}, 'b')")
     assert lua.server.logged == [(2, b"a 1 b")]
