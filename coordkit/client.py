@@ -79,6 +79,24 @@ class Client:
         transport = SocketTransport(endpoint_of(url), timeout_s=to_seconds(timeout, name="timeout"))
         return cls(transport, prefix=prefix, timeout=timeout, codec=codec)
 
+    @classmethod
+    def from_redis(
+        cls,
+        client: object,
+        *,
+        prefix: str = DEFAULT_PREFIX,
+        timeout: Duration = DEFAULT_TIMEOUT_S,
+        codec: Codec | None = None,
+    ) -> Self:
+        """A client of the server that a `redis.Redis` talks to, with its login, on own connections.
+
+        The client that is passed is neither used nor closed.  Raises ConfigurationError if it names no one server.
+        """
+        from coordkit.transports.redis_py import BorrowedSettings  # redis takes longer to import than all the rest
+
+        transport = SocketTransport(BorrowedSettings(client), timeout_s=to_seconds(timeout, name="timeout"))
+        return cls(transport, prefix=prefix, timeout=timeout, codec=codec)
+
     def lock(self, name: str, *, ttl: Duration = 30.0, renew: bool = True) -> Lock:
         """The lock `name`.  A holder that dies loses it after `ttl`; a living one renews it, unless `renew`
         is off.
@@ -150,6 +168,24 @@ class AsyncClient:
         use.
         """
         transport = AsyncioTransport(endpoint_of(url), timeout_s=to_seconds(timeout, name="timeout"))
+        return cls(transport, prefix=prefix, timeout=timeout, codec=codec)
+
+    @classmethod
+    def from_redis(
+        cls,
+        client: object,
+        *,
+        prefix: str = DEFAULT_PREFIX,
+        timeout: Duration = DEFAULT_TIMEOUT_S,
+        codec: Codec | None = None,
+    ) -> Self:
+        """A client of the server that a `redis.asyncio.Redis` talks to, with its login, on own connections.
+
+        The client that is passed is neither used nor closed.  Raises ConfigurationError if it names no one server.
+        """
+        from coordkit.transports.redis_py import BorrowedSettings  # redis takes longer to import than all the rest
+
+        transport = AsyncioTransport(BorrowedSettings(client), timeout_s=to_seconds(timeout, name="timeout"))
         return cls(transport, prefix=prefix, timeout=timeout, codec=codec)
 
     def lock(self, name: str, *, ttl: Duration = 30.0, renew: bool = True) -> AsyncLock:

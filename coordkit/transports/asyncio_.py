@@ -16,7 +16,7 @@ from coordkit.errors import CoordkitError, ServerError, ServerUnavailable
 from coordkit.scripts import Args, Keys, Script
 from coordkit.transports.address import Address, Endpoint, opening, refused_login, unreachable
 from coordkit.transports.asyncio_subscriber import AsyncioSignal, AsyncioSubscriber
-from coordkit.transports.base import DEFAULT_TIMEOUT_S, AsyncSignal, Listener
+from coordkit.transports.base import DEFAULT_TIMEOUT_S, AsyncSignal, Listener, refusal
 from coordkit.transports.link import Link
 from coordkit.wire import Reply, pack, pack_command
 
@@ -63,7 +63,7 @@ class AsyncioTransport:
             if reply.code == "NOSCRIPT":
                 reply = await link.submit(pack(("EVAL", script.text, len(keys), *keys, *args)))
             if isinstance(reply, ServerError):
-                raise reply
+                raise refusal(reply)
         return reply
 
     async def execute(self, argv: Sequence[bytes | str | int | float]) -> object:
@@ -73,7 +73,7 @@ class AsyncioTransport:
             link = await self._usable_link()
         reply = await link.submit(pack(argv))
         if isinstance(reply, ServerError):
-            raise reply
+            raise refusal(reply)
         return reply
 
     async def publish(self, channel: bytes, payload: bytes) -> int:

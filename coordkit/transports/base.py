@@ -7,9 +7,21 @@ not run.
 """
 
 from collections.abc import Coroutine, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
+from coordkit.errors import CoordkitError, ServerError, ServerUnavailable
 from coordkit.scripts import Args, Keys, Script
+
+NOT_RUN: Final = frozenset({"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "READONLY", "TRYAGAIN"})
+"""Codes with which a server refuses a command for the moment; it was not run."""
+
+
+def refusal(reply: ServerError) -> CoordkitError:
+    """The error to raise for an error reply: ServerUnavailable if the server only cannot work now."""
+    if reply.code in NOT_RUN:
+        return ServerUnavailable(f"the server cannot work at the moment: {reply}")
+    return reply
+
 
 DEFAULT_TIMEOUT_S = 5.0
 """How long a call may take, reconnecting and repeating included."""

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from coordkit.errors import CoordkitError, OutcomeUnknown, ServerError, ServerUnavailable
 from coordkit.scripts import Args, Keys, Script
 from coordkit.transports.address import Address, Endpoint, opening, refused_login, unreachable
-from coordkit.transports.base import DEFAULT_TIMEOUT_S, Listener, Signal
+from coordkit.transports.base import DEFAULT_TIMEOUT_S, Listener, Signal, refusal
 from coordkit.transports.socket_subscriber import SocketSubscriber, ThreadSignal
 from coordkit.wire import Replies, Reply, pack
 
@@ -152,7 +152,7 @@ class SocketTransport:
             reply = connection.exchange(pack(("EVAL", script.text, *tail)), timeout_s=self._timeout_s)
         self._give_back(connection)
         if isinstance(reply, ServerError):
-            raise reply
+            raise refusal(reply)
         return reply
 
     def execute(self, argv: Sequence[bytes | str | int | float]) -> object:
@@ -161,7 +161,7 @@ class SocketTransport:
         reply = connection.exchange(pack(argv), timeout_s=self._timeout_s)
         self._give_back(connection)
         if isinstance(reply, ServerError):
-            raise reply
+            raise refusal(reply)
         return reply
 
     def publish(self, channel: bytes, payload: bytes) -> int:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -17,7 +18,8 @@ from coordkit.transports.address import Address, parse_url
 from coordkit.transports.asyncio_ import AsyncioTransport
 from coordkit.transports.socket_ import SocketTransport
 from tests.conftest import PeerFactory
-from tests.peers import Peer
+from tests.peers import Peer, free_port
+from tests.programs import program
 from tests.proxy import FaultyProxy
 
 KEY = (b"ck:{lock:x}",)
@@ -79,6 +81,18 @@ async def test_async_call_after_script_flush_costs_one_more_trip_and_works(
     for _ in range(2):
         assert await transport.call(INFO, KEY, ()) == FREE
         server.command("SCRIPT", "FLUSH")
+
+
+@pytest.mark.parametrize("kind", ["async", "blocking"])
+async def test_server_that_is_busy_for_the_moment_is_unavailable(start_peer: PeerFactory, kind: str) -> None:
+    peer = start_peer("redis", "--replicaof", "127.0.0.1", "1")
+    peer.command("CONFIG", "SET", "replica-serve-stale-data", "no")
+    asynchronous, blocking = AsyncioTransport(parse_url(peer.url)), SocketTransport(parse_url(peer.url))
+    call = asynchronous.execute(("GET", "k")) if kind == "async" else asyncio.to_thread(blocking.execute, ("GET", "k"))
+    with pytest.raises(ServerUnavailable, match="cannot work at the moment: MASTERDOWN"):
+        await call
+    await asynchronous.aclose()
+    blocking.close()
 
 
 async def test_async_execute_raises_the_servers_error(transport: AsyncioTransport) -> None:
@@ -285,8 +299,9 @@ def test_connection_closed_by_the_server_while_idle_is_replaced_unnoticed(
     blocking: SocketTransport, server: Peer
 ) -> None:
     identity = blocking.execute(("CLIENT", "ID"))
+    assert isinstance(identity, int)
     server.command("CLIENT", "KILL", "ID", str(identity))
-    soon_in_thread(lambda: str(identity).encode() not in server.command("CLIENT", "LIST"))
+    soon_in_thread(lambda: b"id=%d " % identity not in server.command("CLIENT", "LIST"))
     assert blocking.execute(("INCR", "n")) == 1
 
 
@@ -397,6 +412,53 @@ async def test_unix_socket_is_used(start_peer: PeerFactory, tmp_path: Path, name
     asynchronous, blocking = AsyncioTransport(parse_url(f"unix://{path}")), SocketTransport(parse_url(f"unix://{path}"))
     assert await asynchronous.execute(("PING",)) == b"PONG"
     assert blocking.execute(("PING",)) == b"PONG"
+    await asynchronous.aclose()
+    blocking.close()
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate for localhost, signed by itself; its key is beside it."""
+    path = tmp_path / "cert.pem"
+    subprocess.run(
+        [
+            *(program("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
+            *("-keyout", str(tmp_path / "key.pem"), "-out", str(path)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return path
+
+
+async def test_tls_is_used_for_calls_and_subscriptions(start_peer: PeerFactory, certificate: Path) -> None:
+    port = free_port()
+    files = ("--tls-cert-file", str(certificate), "--tls-key-file", str(certificate.with_name("key.pem")))
+    start_peer("redis", "--tls-port", str(port), *files, "--tls-auth-clients", "no")
+    address = parse_url(f"rediss://127.0.0.1:{port}?ssl_ca_certs={certificate}")
+    asynchronous, blocking = AsyncioTransport(address), SocketTransport(address)
+    heard, heard_by_thread = Heard(), Heard()
+    await asynchronous.subscribe(b"c", heard)
+    blocking.subscribe(b"c", heard_by_thread)
+    payload = os.urandom(200_000)
+    assert await asynchronous.publish(b"c", payload) == 2
+    assert blocking.publish(b"c", b"x") == 2
+    await soon(lambda: heard.messages == heard_by_thread.messages == [(b"c", payload), (b"c", b"x")])
+    await asynchronous.aclose()
+    blocking.close()
+
+
+async def test_tls_with_an_unknown_certificate_is_refused(start_peer: PeerFactory, certificate: Path) -> None:
+    port = free_port()
+    files = ("--tls-cert-file", str(certificate), "--tls-key-file", str(certificate.with_name("key.pem")))
+    start_peer("redis", "--tls-port", str(port), *files, "--tls-auth-clients", "no")
+    address = parse_url(f"rediss://127.0.0.1:{port}")
+    asynchronous, blocking = AsyncioTransport(address), SocketTransport(address)
+    with pytest.raises(ServerUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
+        await asynchronous.execute(("PING",))
+    with pytest.raises(ServerUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
+        blocking.execute(("PING",))
     await asynchronous.aclose()
     blocking.close()
 
