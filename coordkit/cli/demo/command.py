@@ -9,7 +9,7 @@ import click
 
 from coordkit.cli.demo.display import Display, LiveDisplay, PlainDisplay
 from coordkit.cli.demo.jobs import Settings
-from coordkit.cli.demo.show import Options, random_prefix, run_demo
+from coordkit.cli.demo.show import Options, fitting, random_prefix, run_demo
 from coordkit.cli.demo.texts import default_roots, find_texts
 from coordkit.cli.options import EXIT_CONFIGURATION, EXIT_UNAVAILABLE, fail, interactive
 from coordkit.client import AsyncClient
@@ -57,8 +57,11 @@ def command(
     paths = find_texts([directory.resolve()] if directory else default_roots(), files)
     if not paths:
         fail(f"there are no text files below {directory}; give another --dir", EXIT_CONFIGURATION)
-    options = Options(paths, workers, kills, concurrency, Settings(rate, burst))
     display: Display = LiveDisplay() if interactive() else PlainDisplay()
+    settings = fitting(Settings(rate, burst), len(paths))
+    if settings != Settings(rate, burst):
+        display.say(f"there are few files: at most {settings.rate} a second, {settings.burst} at once")
+    options = Options(paths, workers, kills, concurrency, settings)
     try:
         held = asyncio.run(_demo(url or "embedded://", options, display))
     except ConfigurationError as exc:

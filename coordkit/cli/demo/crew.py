@@ -88,6 +88,6 @@ class Crew:
                 member.process.kill()
                 await member.process.wait()
 
-    def crashed(self) -> list[Member]:
-        """Those that ended though nobody killed them."""
-        return [member for member in self.members if not member.killed and member.process.returncode not in {None, 0}]
+    def deserters(self) -> list[Member]:
+        """Those that have ended though nobody told them to; to be asked before `stop`."""
+        return [member for member in self.members if not member.killed and member.process.returncode is not None]

@@ -1,6 +1,7 @@
 """The run of the demo: enqueue, watch, kill, wait for the end, judge."""
 
 import asyncio
+import contextlib
 import random
 import secrets
 import tempfile
@@ -29,7 +30,10 @@ from coordkit.errors import CoordkitError
 from coordkit.queue.scripts import QueueStats
 
 LOOK_S: Final = 0.1
-"""How often the queue is asked whether all is done; the bar itself is moved by messages."""
+"""How long without a message until the queue is asked how far it is."""
+
+SHORTEST_S: Final = 2
+"""So long the work lasts at least: with less of it the rate is lowered, or there were no time to kill anybody."""
 
 STALLED_S: Final = 60.0
 """Without any progress for so long the demo ends and fails."""
@@ -53,11 +57,13 @@ class Progress:
     done: int = 0
     words: int = 0
     moved_s: float = field(default_factory=time.monotonic)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def move(self, done: int, counted: int) -> None:
         """Note how far it is."""
         if done > self.done:
             self.done, self.moved_s = done, time.monotonic()
+            self.news.set()
         self.words = max(self.words, counted)
 
 
@@ -75,8 +81,13 @@ class Evidence:
     stats: QueueStats
     marks: dict[str, list[Mark]]
     killed: dict[str, int]
-    crashed: int
+    deserters: int
     finished_us: int
+
+
+def fitting(settings: Settings, files: int) -> Settings:
+    """A rate and a burst no higher than `settings`, so that the work takes a while."""
+    return Settings(min(settings.rate, max(files // SHORTEST_S, 1)), min(settings.burst, max(files // 8, 1)))
 
 
 def random_prefix() -> str:
@@ -129,11 +140,12 @@ async def _work(client: AsyncClient, crew: Crew, options: Options, display: Disp
                 break
             await _kill_in_time(client, crew, options, progress, killed, display)
             await _keep_going(crew, progress, display)
-            await asyncio.sleep(LOOK_S)
+            await _pause(progress)
         finished_us = await server_time_us(client)
     finally:
         watching.cancel()
         await asyncio.wait({watching})
+    deserters = len(crew.deserters())
     await crew.stop()
     record = await read_record(client)
     display.advance(progress.done, record["words"], 0)
@@ -145,9 +157,17 @@ async def _work(client: AsyncClient, crew: Crew, options: Options, display: Disp
         await queue.stats(),
         marks,
         killed,
-        len(crew.crashed()),
+        deserters,
         finished_us,
     )
+
+
+async def _pause(progress: Progress) -> None:
+    """Wait until something has happened, but not for long: a message may be lost."""
+    progress.news.clear()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LOOK_S):
+            await progress.news.wait()
 
 
 async def _watch(client: AsyncClient, progress: Progress) -> None:
@@ -227,8 +247,8 @@ def verdict(evidence: Evidence, options: Options) -> list[Row]:
         Row(
             "workers killed",
             f"{len(killed)}",
-            f"{options.workers} at the start, {evidence.crashed} ended by themselves",
-            len(killed) == options.kills and evidence.crashed == 0,
+            f"{options.workers} at the start, {evidence.deserters} ended by themselves",
+            len(killed) == options.kills and evidence.deserters == 0,
         ),
         Row(
             "jobs of killed workers recovered",
