@@ -79,7 +79,8 @@ def test_demo_without_files_ends_with_status_78(tmp_path: Path) -> None:
 
 async def test_workers_of_a_killed_demo_end_too(server: Peer, texts: Path) -> None:
     command = [sys.executable, "-m", "coordkit", "demo", "--url", server.url, "--dir", str(texts), "--rate", "5"]
-    process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
+    environment = {**os.environ, "TMPDIR": str(texts)}  # what it cannot remove goes with the test
+    process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=environment, stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None
     workers: list[int] = []
     while not workers:
