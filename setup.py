@@ -58,6 +58,7 @@ COMPILED: Final[list[str]] = [
     "datatypes/hash.py",
     "datatypes/limits.py",
     "datatypes/list.py",
+    "datatypes/listpack.py",
     "datatypes/member_index.py",
     "datatypes/sampling.py",
     "datatypes/set.py",

@@ -22,6 +22,7 @@ NOT_ON_VALKEY: Final[dict[str, str]] = {
     "scripting:globals-environment": "Valkey 9 has no getfenv and setfenv",
     "scripting:globals-os": "Valkey 9 has os.clock",
     "scripting:shebang-engine": "Valkey 9 has engines to choose from",
+    "keys:scan-cursor-forms": "Valkey 9 takes digits only; Redis reads the cursor with strtoul",
     "strings:encoding": "Valkey 9 embeds longer strings",
     "strings:getex": "Valkey 9 checks the expiry of GETEX before it looks the key up",
     "zsets:scores": "Valkey 9 drops the sign of a packed -0",
@@ -35,6 +36,10 @@ NOT_ON_REDIS: Final[dict[str, str]] = {
     "scripting:call-blocking": "7.0 does not allow blocking commands in scripts",
     "scripting:call-numbers": "7.0 writes numbers with 17 digits",
     "scripting:time-stands-still": "in 7.0 TIME goes on during a script",
+    "hashes:encoding-by-number-announced": "the number of arguments counts since 7.2",
+    "lists:encodings": "lists can be listpacks since 7.2",
+    "sets:encoding-by-number-announced": "sets can be listpacks since 7.2",
+    "sets:intset-becomes-listpack": "sets can be listpacks since 7.2",
     "lists:lpos": "7.0 lets RANK overflow",
     "lists:encoding": "lists are packed since 7.2",
     "sets:encoding": "small sets of strings are packed since 7.2",
@@ -43,7 +48,6 @@ NOT_ON_REDIS: Final[dict[str, str]] = {
     "zsets:zrank-withscore": "WITHSCORE came with 7.2",
     "core:client-setinfo": "CLIENT SETINFO came with 7.2",
     "core:command-getkeys": "the arity of COMMAND GETKEYS is -3 since 7.2",
-    "keys:scan": "a negative cursor is refused since 7.2.5",
 }
 
 

@@ -1,6 +1,7 @@
 """Reading arguments: integers, floats, timeouts, options, each with the error Redis gives."""
 
-from math import isnan
+from fractions import Fraction
+from math import isinf, isnan
 
 from coordkit_server.errors import (
     INVALID_TIMEOUT,
@@ -12,6 +13,7 @@ from coordkit_server.errors import (
     CommandError,
     syntax_error,
 )
+from coordkit_server.longdouble import parse_long_double
 from coordkit_server.numeric import INT64_MAX, parse_float, parse_int
 
 
@@ -44,6 +46,16 @@ def number(text: bytes, error: bytes = NOT_FLOAT) -> float:
     value = parse_float(text)
     if value is None:
         raise CommandError(error)
+    return value
+
+
+def long_double(text: bytes, error: bytes = NOT_FLOAT) -> Fraction | None:
+    """Return the long double `text`, None for an infinity; raises `error`."""
+    value = parse_long_double(text)
+    if value is None:
+        as_double = parse_float(text)
+        if as_double is None or not isinf(as_double):
+            raise CommandError(error)
     return value
 
 

@@ -64,11 +64,11 @@ def brpoplpush(cx: Context) -> object:
 
 def blmpop(cx: Context) -> object:
     """BLMPOP timeout numkeys key [key ...] LEFT|RIGHT [COUNT count] -> [key, elements], null after the timeout."""
-    wait_us = timeout_us(cx.argv[1])
     request = MultiPop(cx.argv, 2)
-    popped = request.run(cx)
-    if popped is not None:
-        return popped
+    wait_us = timeout_us(cx.argv[1])
+    elements = request.run(cx)
+    if elements is not None:
+        return elements
     return cx.block(b"list", request.keys, wait_us, NULL_ARRAY)
 
 

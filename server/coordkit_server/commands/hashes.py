@@ -3,13 +3,10 @@
 Map: lookup, writing, reading, counters, HRANDFIELD, HSCAN, rows.
 """
 
-from math import isinf
-
-from coordkit_server.commands.args import integer, number, symmetric_integer
+from coordkit_server.commands.args import integer, long_double, symmetric_integer
 from coordkit_server.commands.keys import scan_cursor, scan_options
 from coordkit_server.context import DENYOOM, FAST, KEY1, READONLY, WRITE, Command, Context
 from coordkit_server.datatypes.hash import HashValue
-from coordkit_server.datatypes.sampling import positions
 from coordkit_server.errors import (
     NAN_OR_INFINITY,
     OUT_OF_RANGE,
@@ -20,8 +17,8 @@ from coordkit_server.errors import (
     wrong_type,
 )
 from coordkit_server.keyspace.notify import HASH
-from coordkit_server.longdouble import add_long_doubles
-from coordkit_server.numeric import INT64_MAX, INT64_MIN, parse_float, parse_int
+from coordkit_server.longdouble import sum_text
+from coordkit_server.numeric import INT64_MAX, INT64_MIN, parse_int
 from coordkit_server.resp.reply import OK, MapReply, PairsReply
 
 HASH_NOT_INTEGER = b"ERR hash value is not an integer"
@@ -62,12 +59,15 @@ def _set_pairs(cx: Context, name: bytes) -> int:
     value = hash_for_write(cx, key)
     limits = cx.services.limits
     created = 0
-    for i in range(2, size, 2):
+    if value.packed and size // 2 - 1 > limits.hash_max_listpack_entries:
+        value.packed = False  # judged before fields that stand twice are known
+    i = 2
+    while i < size:
         if value.set(argv[i], argv[i + 1], limits):
             created += 1
-        cx.state.dirty += 1
-    cx.state.dirty -= 1
+        i += 2
     cx.db.modified(key)
+    cx.state.dirty += size // 2 - 2
     if cx.state.notify_flags:
         cx.db.notify(HASH, b"hset", key)
     return created
@@ -196,13 +196,12 @@ def hincrby(cx: Context) -> object:
 def hincrbyfloat(cx: Context) -> object:
     """HINCRBYFLOAT key field increment -> the value after adding it, as text."""
     key, field = cx.argv[1], cx.argv[2]
-    if isinf(number(cx.argv[3])):
+    amount = long_double(cx.argv[3])
+    if amount is None:
         raise CommandError(b"ERR value is NaN or Infinity")
     value = hash_for_write(cx, key)
-    current = value.fields.get(field, b"0")
-    if parse_float(current) is None:
-        raise CommandError(HASH_NOT_FLOAT)
-    total = add_long_doubles(current, cx.argv[3])
+    current = long_double(value.fields.get(field, b"0"), HASH_NOT_FLOAT)
+    total = None if current is None else sum_text(current, amount)
     if total is None:
         raise CommandError(NAN_OR_INFINITY)
     value.set(field, total, cx.services.limits)
@@ -225,15 +224,11 @@ def hrandfield(cx: Context) -> object:
             raise CommandError(OUT_OF_RANGE)
     value = lookup_hash(cx, argv[1])
     if len(argv) == 2:
-        if value is None:
-            return None
-        return value.index().at(int(cx.services.random.random() * value.length()))
+        return None if value is None else value.random_fields(cx.services.random, -1)[0]
     if value is None:
         return []
-    index = value.index()
     items: list[object] = []
-    for position in positions(cx.services.random, index.size(), count):
-        field = index.at(position)
+    for field in value.random_fields(cx.services.random, count):
         items.append(field)
         if with_values:
             items.append(value.fields[field])
@@ -244,9 +239,9 @@ def hscan(cx: Context) -> object:
     """HSCAN key cursor [MATCH pattern] [COUNT count] -> [next cursor, field, value, ...]."""
     cursor = scan_cursor(cx.argv[2])
     value = lookup_hash(cx, cx.argv[1])
-    options = scan_options(cx.argv, 3, False)
     if value is None:
-        return [b"0", []]
+        return [b"0", []]  # before the options are looked at, as in Redis
+    options = scan_options(cx.argv, 3, False)
     following, fields = value.scan(cursor, options.count)
     items: list[object] = []
     for field in fields:

@@ -104,10 +104,16 @@ class ScanOptions:
 
 
 def scan_cursor(text: bytes) -> int:
-    """Return the cursor in `text`; raises `invalid cursor`."""
-    if not text.isdigit() or len(text) > 20 or int(text) > UINT64_MAX:
+    """Return the cursor in `text`; raises `invalid cursor`.
+
+    Redis reads it with strtoul: a sign is allowed, a negative number wraps around, nothing at all is 0."""
+    digits = text[1:] if text[:1] in (b"+", b"-") else text
+    if not text:
+        return 0
+    if not digits.isdigit() or len(digits.lstrip(b"0")) > 20 or int(digits) > UINT64_MAX:
         raise CommandError(INVALID_CURSOR)
-    return int(text)
+    cursor = int(digits)
+    return UINT64_MAX + 1 - cursor if cursor and text[:1] == b"-" else cursor
 
 
 def scan_options(argv: list[bytes], at: int, with_type: bool) -> ScanOptions:

@@ -51,11 +51,13 @@ def _push(cx: Context, at_head: bool, create: bool) -> object:
     argv = cx.argv
     key = argv[1]
     value = as_list(cx.db.lookup_write(key))
-    is_new = value is None
     if value is None:
         if not create:
             return 0
         value = ListValue()
+        cx.db.add(key, value)
+    if value.packed:
+        value.expect(argv, 2, cx.services.limits)
     size = len(argv)
     i = 2
     while i < size:
@@ -64,9 +66,6 @@ def _push(cx: Context, at_head: bool, create: bool) -> object:
         else:
             value.push_right(argv[i])
         i += 1
-    value.fit(cx.services.limits)
-    if is_new:
-        cx.db.add(key, value)
     cx.db.modified(key)
     cx.state.dirty += size - 3
     if cx.state.notify_flags:
@@ -97,30 +96,29 @@ def rpushx(cx: Context) -> object:
 def pop_one(cx: Context, entry: Entry, value: ListValue, at_head: bool) -> bytes:
     """Remove and return one end of a list that is not empty; the list goes when it is empty."""
     element = value.pop_left() if at_head else value.pop_right()
-    key = entry.key
-    cx.db.modified(key)
+    popped(cx, entry, value, at_head)
+    cx.db.modified(entry.key)
+    return element
+
+
+def popped(cx: Context, entry: Entry, value: ListValue, at_head: bool) -> None:
+    """Publish a pop; remove the list once it is empty, else see whether it packs again."""
     if cx.state.notify_flags:
-        cx.db.notify(LIST, b"lpop" if at_head else b"rpop", key)
+        cx.db.notify(LIST, b"lpop" if at_head else b"rpop", entry.key)
     if value.length() == 0:
         cx.delete_if_empty(entry, 0)
-    else:
-        value.fit(cx.services.limits)
-    return element
+    elif not value.packed:
+        value.shrink(cx.services.limits)
 
 
 def pop_many(cx: Context, entry: Entry, value: ListValue, at_head: bool, count: int) -> list[object]:
     """Remove and return up to `count` elements from one end."""
-    popped: list[object] = []
-    for _ in range(min(count, value.length())):
-        popped.append(value.pop_left() if at_head else value.pop_right())
+    count = min(count, value.length())
+    elements = value.take_left(count) if at_head else value.take_right(count)
+    popped(cx, entry, value, at_head)
     cx.db.modified(entry.key)
-    cx.state.dirty += len(popped) - 1
-    cx.db.notify(LIST, b"lpop" if at_head else b"rpop", entry.key)
-    if value.length() == 0:
-        cx.delete_if_empty(entry, 0)
-    else:
-        value.fit(cx.services.limits)
-    return popped
+    cx.state.dirty += count - 1
+    return list(elements)
 
 
 def _pop(cx: Context, at_head: bool) -> object:
@@ -199,15 +197,16 @@ def lset(cx: Context) -> object:
     if value is None:
         raise CommandError(NO_SUCH_KEY)
     index = integer(cx.argv[2])
+    value.expect(cx.argv, 3, cx.services.limits)
     size = value.length()
     if index < 0:
         index += size
     if not 0 <= index < size:
         raise CommandError(INDEX_OUT_OF_RANGE)
     value.set_at(index, cx.argv[3])
-    value.fit(cx.services.limits)
     cx.db.modified(key)
     cx.db.notify(LIST, b"lset", key)
+    value.shrink(cx.services.limits)
     return OK
 
 
@@ -221,11 +220,11 @@ def linsert(cx: Context) -> object:
     value = as_list(cx.db.lookup_write(key))
     if value is None:
         return 0
-    index = value.find(argv[3])
-    if index < 0:
+    value.expect(argv, 4, cx.services.limits)
+    found = value.positions(argv[3], wanted=1)
+    if not found:
         return -1
-    value.insert(index + 1 if where == b"AFTER" else index, argv[4])
-    value.fit(cx.services.limits)
+    value.insert(found[0] + 1 if where == b"AFTER" else found[0], argv[4])
     cx.db.modified(key)
     cx.db.notify(LIST, b"linsert", key)
     return value.length()
@@ -244,7 +243,7 @@ def lrem(cx: Context) -> object:
         cx.db.modified(key)
         cx.state.dirty += removed - 1
         cx.db.notify(LIST, b"lrem", key)
-        value.fit(cx.services.limits)
+        value.shrink(cx.services.limits)
         cx.delete_if_empty(entry, value.length())
     return removed
 
@@ -262,10 +261,10 @@ def ltrim(cx: Context) -> object:
     removed = value.length() - (after - first)
     value.keep(first, after)
     cx.db.notify(LIST, b"ltrim", key)
-    cx.db.modified(key)
-    cx.state.dirty += max(removed - 1, 0)
-    value.fit(cx.services.limits)
+    value.shrink(cx.services.limits)
     cx.delete_if_empty(entry, value.length())
+    cx.db.signal_modified(key)
+    cx.state.dirty += removed
     return OK
 
 
@@ -310,24 +309,11 @@ def lpos(cx: Context) -> object:
     value = lookup_list(cx, cx.argv[1])
     if value is None:
         return None if options.count < 0 else []
-    element = cx.argv[2]
-    size = value.length()
-    looked = min(size, options.most) if options.most else size
-    skip = abs(options.rank) - 1
-    wanted = 1 if options.count < 0 else options.count or size
-    found: list[object] = []
-    for step in range(looked):
-        index = step if options.rank > 0 else size - 1 - step
-        if value.at(index) == element:
-            if skip > 0:
-                skip -= 1
-                continue
-            found.append(index)
-            if len(found) == wanted:
-                break
+    wanted = 1 if options.count < 0 else options.count
+    found = value.positions(cx.argv[2], rank=options.rank, wanted=wanted, looked_at=options.most)
     if options.count < 0:
         return found[0] if found else None
-    return found
+    return list(found)
 
 
 def side(word: bytes) -> bool:
@@ -346,24 +332,18 @@ def move_element(cx: Context, source: bytes, target: bytes, from_head: bool, to_
         return None
     destination = as_list(cx.db.lookup_write(target))
     element = value.pop_left() if from_head else value.pop_right()
-    is_new = destination is None
     if destination is None:
         destination = ListValue()
+        cx.db.add(target, destination)
+    cx.db.signal_modified(target)
+    destination.expect([element], 0, cx.services.limits)
     if to_head:
         destination.push_left(element)
     else:
         destination.push_right(element)
-    destination.fit(cx.services.limits)
-    if is_new:
-        cx.db.add(target, destination)
-    cx.db.modified(target)
     cx.db.notify(LIST, b"lpush" if to_head else b"rpush", target)
-    cx.db.notify(LIST, b"lpop" if from_head else b"rpop", source)
-    cx.db.signal_modified(source)
-    if value.length() == 0:
-        cx.delete_if_empty(entry, 0)
-    else:
-        value.fit(cx.services.limits)
+    popped(cx, entry, value, from_head)
+    cx.db.modified(source)
     return element
 
 
@@ -410,8 +390,8 @@ class MultiPop:
 
 def lmpop(cx: Context) -> object:
     """LMPOP numkeys key [key ...] LEFT|RIGHT [COUNT count] -> [key, elements], null if all are empty."""
-    popped = MultiPop(cx.argv, 1).run(cx)
-    return NULL_ARRAY if popped is None else popped
+    elements = MultiPop(cx.argv, 1).run(cx)
+    return NULL_ARRAY if elements is None else elements
 
 
 def commands() -> list[Command]:

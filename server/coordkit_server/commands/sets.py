@@ -17,8 +17,7 @@ from coordkit_server.context import (
     Command,
     Context,
 )
-from coordkit_server.datatypes.sampling import positions
-from coordkit_server.datatypes.set import SetValue
+from coordkit_server.datatypes.set import SetValue, difference, intersection, stored_intersection, union
 from coordkit_server.errors import (
     MUST_BE_POSITIVE,
     CommandError,
@@ -51,14 +50,20 @@ def sadd(cx: Context) -> object:
     argv = cx.argv
     key = argv[1]
     value = as_set(cx.db.lookup_write(key))
+    limits = cx.services.limits
+    size = len(argv)
     if value is None:
         value = SetValue()
+        value.begin(argv[2], size - 2, limits)
         cx.db.add(key, value)
-    limits = cx.services.limits
+    elif size > 3:
+        value.expect(size - 2, limits)
     added = 0
-    for i in range(2, len(argv)):
+    i = 2
+    while i < size:
         if value.add(argv[i], limits):
             added += 1
+        i += 1
     if added:
         cx.db.modified(key)
         cx.state.dirty += added - 1
@@ -115,10 +120,11 @@ def smove(cx: Context) -> object:
     """SMOVE source destination member -> 1 if moved, 0 if it is not in the source."""
     source_key, target_key, member = cx.argv[1], cx.argv[2], cx.argv[3]
     entry = cx.db.lookup_write(source_key)
+    target_entry = cx.db.lookup_write(target_key)
     source = as_set(entry)
-    target = as_set(cx.db.lookup_write(target_key))
     if source is None or entry is None:
-        return 0
+        return 0  # whatever the destination holds
+    target = as_set(target_entry)
     if source is target:
         return 1 if member in source.members else 0
     if not source.remove(member):
@@ -127,6 +133,7 @@ def smove(cx: Context) -> object:
     cx.delete_if_empty(entry, source.length())
     if target is None:
         target = SetValue()
+        target.begin(member, 1, cx.services.limits)
         cx.db.add(target_key, target)
     cx.db.modified(source_key)
     if target.add(member, cx.services.limits):
@@ -150,27 +157,16 @@ def spop(cx: Context) -> object:
         return None if len(argv) == 2 else SetReply([])
     if count == 0:
         return SetReply([])
-    popped = _take(cx, value, count)
+    size = value.length()
+    if count >= size:
+        members = value.listed()
+    else:
+        members = value.pop_random(cx.services.random, count, cx.services.limits)
     cx.db.modified(key)
+    cx.state.dirty += len(members) - 1
     cx.db.notify(SET, b"spop", key)
-    cx.delete_if_empty(entry, value.length())
-    return popped[0] if len(argv) == 2 else SetReply(popped)
-
-
-def _take(cx: Context, value: SetValue, count: int) -> list[object]:
-    """Remove and return `count` random members, all if there are fewer."""
-    if count >= value.length():
-        everything: list[object] = list(value.listed())
-        for member in list(value.members):
-            value.remove(member)
-        return everything
-    taken: list[object] = []
-    index = value.index()
-    for _ in range(count):
-        member = index.at(int(cx.services.random.random() * index.size()))
-        value.remove(member)
-        taken.append(member)
-    return taken
+    cx.delete_if_empty(entry, size - len(members))
+    return members[0] if len(argv) == 2 else SetReply(list(members))
 
 
 def srandmember(cx: Context) -> object:
@@ -183,74 +179,13 @@ def srandmember(cx: Context) -> object:
         count = symmetric_integer(argv[2])
     value = lookup_set(cx, argv[1])
     if len(argv) == 2:
-        if value is None:
-            return None
-        return value.index().at(int(cx.services.random.random() * value.length()))
-    if value is None:
-        return []
-    if count >= value.length():
-        return list(value.listed())
-    index = value.index()
-    return [index.at(position) for position in positions(cx.services.random, index.size(), count)]
+        return None if value is None else value.random_members(cx.services.random, -1)[0]
+    return [] if value is None else list(value.random_members(cx.services.random, count))
 
 
 def _sources(cx: Context, keys: list[bytes]) -> list[SetValue | None]:
     """Return the sets at `keys`; raises WRONGTYPE for any other type."""
     return [lookup_set(cx, key) for key in keys]
-
-
-def intersection(sets: list[SetValue | None], limit: int) -> list[bytes]:
-    """Return the members that are in all `sets`, at most `limit` (0: all)."""
-    present: list[SetValue] = []
-    for value in sets:
-        if value is None:
-            return []
-        present.append(value)
-    present.sort(key=_size)
-    found: list[bytes] = []
-    others = present[1:]
-    for member in present[0].listed():
-        inside = True
-        for other in others:
-            if member not in other.members:
-                inside = False
-                break
-        if inside:
-            found.append(member)
-            if limit and len(found) == limit:
-                break
-    return found
-
-
-def _size(value: SetValue) -> int:
-    """Return the size: the key for sorting sets."""
-    return value.length()
-
-
-def union(sets: list[SetValue | None]) -> list[bytes]:
-    """Return the members that are in any of `sets`."""
-    merged: dict[bytes, None] = {}
-    for value in sets:
-        if value is not None:
-            merged.update(value.members)
-    return list(merged)
-
-
-def difference(sets: list[SetValue | None]) -> list[bytes]:
-    """Return the members of the first of `sets` that are in none of the others."""
-    first = sets[0]
-    if first is None:
-        return []
-    found: list[bytes] = []
-    for member in first.listed():
-        inside = False
-        for other in sets[1:]:
-            if other is not None and member in other.members:
-                inside = True
-                break
-        if not inside:
-            found.append(member)
-    return found
 
 
 def sinter(cx: Context) -> object:
@@ -260,12 +195,12 @@ def sinter(cx: Context) -> object:
 
 def sunion(cx: Context) -> object:
     """SUNION key [key ...] -> members of any set."""
-    return SetReply(list(union(_sources(cx, cx.argv[1:]))))
+    return SetReply(list(union(_sources(cx, cx.argv[1:]), cx.services.limits).listed()))
 
 
 def sdiff(cx: Context) -> object:
     """SDIFF key [key ...] -> members of the first set only."""
-    return SetReply(list(difference(_sources(cx, cx.argv[1:]))))
+    return SetReply(list(difference(_sources(cx, cx.argv[1:]), cx.services.limits).listed()))
 
 
 def sintercard(cx: Context) -> object:
@@ -284,43 +219,40 @@ def sintercard(cx: Context) -> object:
     return len(intersection(_sources(cx, argv[2 : 2 + count]), limit))
 
 
-def _store(cx: Context, members: list[bytes], event: bytes) -> int:
-    """Replace the destination by a set of `members`, remove it if there are none; return their number."""
+def _store(cx: Context, value: SetValue, event: bytes) -> int:
+    """Put `value` at the destination, remove the destination if it is empty; return its size."""
     key = cx.argv[1]
-    if not members:
+    if value.length() == 0:
         if cx.db.delete(key):
             cx.db.notify(GENERIC, b"del", key)
         return 0
-    value = SetValue()
-    for member in members:
-        value.add(member, cx.services.limits)
     cx.db.set(key, value)
     cx.db.notify(SET, event, key)
-    return len(members)
+    return value.length()
 
 
 def sinterstore(cx: Context) -> object:
     """SINTERSTORE destination key [key ...] -> size of the stored intersection."""
-    return _store(cx, intersection(_sources(cx, cx.argv[2:]), 0), b"sinterstore")
+    return _store(cx, stored_intersection(_sources(cx, cx.argv[2:]), cx.services.limits), b"sinterstore")
 
 
 def sunionstore(cx: Context) -> object:
     """SUNIONSTORE destination key [key ...] -> size of the stored union."""
-    return _store(cx, union(_sources(cx, cx.argv[2:])), b"sunionstore")
+    return _store(cx, union(_sources(cx, cx.argv[2:]), cx.services.limits), b"sunionstore")
 
 
 def sdiffstore(cx: Context) -> object:
     """SDIFFSTORE destination key [key ...] -> size of the stored difference."""
-    return _store(cx, difference(_sources(cx, cx.argv[2:])), b"sdiffstore")
+    return _store(cx, difference(_sources(cx, cx.argv[2:]), cx.services.limits), b"sdiffstore")
 
 
 def sscan(cx: Context) -> object:
     """SSCAN key cursor [MATCH pattern] [COUNT count] -> [next cursor, members]."""
     cursor = scan_cursor(cx.argv[2])
     value = lookup_set(cx, cx.argv[1])
-    options = scan_options(cx.argv, 3, False)
     if value is None:
-        return [b"0", []]
+        return [b"0", []]  # before the options are looked at, as in Redis
+    options = scan_options(cx.argv, 3, False)
     following, members = value.scan(cursor, options.count)
     return [b"%d" % following, [member for member in members if options.admits(member)]]
 

@@ -6,7 +6,7 @@ A string is stored as `bytes`; APPEND and SETRANGE turn it into a `bytearray` th
 
 from typing import Final
 
-from coordkit_server.commands.args import integer, number
+from coordkit_server.commands.args import integer, long_double
 from coordkit_server.commands.expiry import EX, EXAT, PX, PXAT, expiry_at_ms
 from coordkit_server.context import (
     ALL_KEYS,
@@ -33,7 +33,7 @@ from coordkit_server.errors import (
 )
 from coordkit_server.keyspace.database import Entry
 from coordkit_server.keyspace.notify import GENERIC, STRING
-from coordkit_server.longdouble import add_long_doubles
+from coordkit_server.longdouble import sum_text
 from coordkit_server.numeric import INT64_MAX, INT64_MIN, parse_int
 from coordkit_server.resp.reply import OK, MapReply
 
@@ -287,9 +287,9 @@ def incrbyfloat(cx: Context) -> object:
     key = cx.argv[1]
     entry = cx.db.lookup_write(key)
     current = b"0" if entry is None else string_of(entry)
-    number(current)
-    number(cx.argv[2])
-    total = add_long_doubles(current, cx.argv[2])
+    value = long_double(current)
+    amount = long_double(cx.argv[2])
+    total = None if value is None or amount is None else sum_text(value, amount)
     if total is None:
         raise CommandError(NAN_OR_INFINITY)
     if entry is None:

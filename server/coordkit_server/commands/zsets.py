@@ -419,9 +419,9 @@ def zscan(cx: Context) -> object:
     """ZSCAN key cursor [MATCH pattern] [COUNT count] -> [next cursor, member, score, ...]."""
     cursor = scan_cursor(cx.argv[2])
     value = lookup_zset(cx, cx.argv[1])
-    options = scan_options(cx.argv, 3, False)
     if value is None:
-        return [b"0", []]
+        return [b"0", []]  # before the options are looked at, as in Redis
+    options = scan_options(cx.argv, 3, False)
     following, members = value.scan(cursor, options.count)
     items: list[object] = []
     for member in members:

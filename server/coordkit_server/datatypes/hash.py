@@ -1,9 +1,11 @@
 """A hash: fields to values, in order of insertion."""
 
+from random import Random
 from typing import Final
 
 from coordkit_server.datatypes.limits import Limits
 from coordkit_server.datatypes.member_index import MemberIndex
+from coordkit_server.datatypes.sampling import choose
 from coordkit_server.datatypes.value import Value
 
 
@@ -58,8 +60,14 @@ class HashValue(Value):
             self._index.remove(field)
         return True
 
-    def index(self) -> MemberIndex:
-        """Return the dense index of the fields."""
+    def random_fields(self, random: Random, count: int) -> list[bytes]:
+        """Return random fields of a hash that is not empty: |count|, repeated for a negative `count`, else distinct."""
+        if self.packed:
+            return choose(random, list(self.fields), count, in_order=True)
+        return self._dense().choose(random, count)
+
+    def _dense(self) -> MemberIndex:
+        """Return the dense index of the fields of a hash that is not packed."""
         index = self._index
         if index is None:
             index = MemberIndex(self.fields)
@@ -70,4 +78,4 @@ class HashValue(Value):
         """Return (next cursor, fields); a packed hash comes in one piece."""
         if self.packed:
             return 0, list(self.fields)
-        return self.index().scan(cursor, count)
+        return self._dense().scan(cursor, count)

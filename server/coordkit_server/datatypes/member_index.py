@@ -6,7 +6,10 @@ visited, so one that is there from start to end is returned at least once.
 """
 
 from collections.abc import Iterable
+from random import Random
 from typing import Final
+
+from coordkit_server.datatypes.sampling import choose
 
 
 class MemberIndex:
@@ -34,6 +37,10 @@ class MemberIndex:
     def at(self, position: int) -> bytes:
         """Return the member at `position` (0 <= position < size)."""
         return self._order[position]
+
+    def choose(self, random: Random, count: int) -> list[bytes]:
+        """Return |count| random members, with repetition for a negative `count`."""
+        return choose(random, self._order, count)
 
     def size(self) -> int:
         """Return the number of members."""

@@ -14,4 +14,18 @@ def positions(random: Random, size: int, count: int) -> list[int]:
         return chosen
     if count >= size:
         return list(range(size))
+    if count == 1:
+        return [int(random.random() * size)]
     return random.sample(range(size), count)
+
+
+def choose(random: Random, members: list[bytes], count: int, *, in_order: bool = False) -> list[bytes]:
+    """Return |count| of `members`, with repetition if `count` is negative; `in_order` keeps distinct ones in order.
+
+    Redis goes through a listpack once and so keeps its order."""
+    if count >= len(members):
+        return members[:]
+    chosen = positions(random, len(members), count)
+    if in_order and count > 0:
+        chosen.sort()
+    return [members[position] for position in chosen]

@@ -224,10 +224,7 @@ class Database:
         self.remove(entry)
         self.state.expired_keys += 1
         self.notify(EXPIRED, b"expired", entry.key)
-        if self._watched:
-            self._touch_watched(entry.key)
-        if self.state.tracking:
-            self.state.tracker.key_modified(entry.key, self.index)
+        self.signal_modified(entry.key)
 
     def volatile_count(self) -> int:
         """Return how many keys have a time to live."""

@@ -147,4 +147,38 @@ CASES = [
             ["HMGET", "s", "a"],
         ],
     ),
+    Case(
+        "hincrbyfloat-forms",
+        [
+            ["HSET", "h", "x", "0x10", "i", "inf", "bad", "1x"],
+            ["HINCRBYFLOAT", "h", "x", "0x1.8p1"],
+            ["HINCRBYFLOAT", "h", "new", "1e400"],
+            ["HINCRBYFLOAT", "h", "i", 1],
+            ["HINCRBYFLOAT", "h", "i", "inf"],
+            ["HINCRBYFLOAT", "h", "bad", 1],
+            ["HINCRBYFLOAT", "h", "x", "1e-999999999"],
+            ["HINCRBYFLOAT", "h", "x", "1e999999999"],
+            ["HINCRBYFLOAT", "h", "x", ".5"],
+            ["HINCRBYFLOAT", "h", "x", "1_0"],
+            ["HINCRBYFLOAT", "h", "x", ""],
+        ],
+    ),
+    Case(
+        "encoding-by-number-announced",
+        [
+            ["HSET", "h", *["f", "v"] * 513],
+            ["OBJECT", "ENCODING", "h"],
+            ["HSET", "g", *["f", "v"] * 512],
+            ["OBJECT", "ENCODING", "g"],
+        ],
+    ),
+    Case(
+        "order-of-checks",
+        [
+            STRING,
+            ["HSCAN", "none", 0, "COUNT", "x"],
+            ["HSCAN", "none", "x", "COUNT", "x"],
+            ["HSCAN", "s", 0, "COUNT", "x"],
+        ],
+    ),
 ]

@@ -183,7 +183,6 @@ CASES = [
             ["SCAN", 0, "TYPE", "list", "COUNT", 100],
             ["SCAN", 0, "TYPE", "STRING", "COUNT", 100],
             ["SCAN", "x"],
-            ["SCAN", -1],
             ["SCAN", 0, "COUNT", 0],
             ["SCAN", 0, "COUNT", "x"],
             ["SCAN", 0, "NOPE", 1],
@@ -207,4 +206,8 @@ CASES = [
         ],
     ),
     Case("wait", [["WAIT", 0, 0], ["WAIT", 1, 10], ["WAIT", "x", 1], ["WAIT", 1, -1], ["WAIT", 1, "x"]]),
+    Case(
+        "scan-cursor-forms",
+        [["SCAN", -1], ["SCAN", "+0"], ["SCAN", ""], ["SCAN", "-"], ["SCAN", " 0"], ["SCAN", "1x"]],
+    ),
 ]

@@ -87,7 +87,7 @@ def test_list_agrees_with_a_python_list(operations: list[tuple[str, bytes]]) -> 
                 expected = model.count(element)
                 assert value.remove(element, 0) == expected
                 model = [item for item in model if item != element]
-        value.fit(Limits())
+        value.shrink(Limits())
         assert value.range(0, value.length()) == model
 
 
