@@ -6,7 +6,7 @@ from typing import ClassVar, Final, Protocol
 from coordkit.durations import Duration, to_seconds
 from coordkit.errors import ConfigurationError
 from coordkit.ratelimit.decision import Decision
-from coordkit.scripts import Arg, Script
+from coordkit.scripts import Script
 
 EXACT: Final = 2**51
 """Lua counts in doubles: whole numbers up to 2^53 are exact.  Two bits are kept back for sums."""
@@ -35,7 +35,7 @@ class Algorithm(Protocol):
         """How long it takes until all of it can be had again."""
         ...
 
-    def arguments(self, cost: int) -> tuple[Arg, ...]:
+    def arguments(self, cost: int) -> tuple[int, ...]:
         """What the script is called with, without the last argument: whether to consume."""
         ...
 

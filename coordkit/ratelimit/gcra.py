@@ -13,7 +13,7 @@ from coordkit.durations import Duration
 from coordkit.errors import ConfigurationError
 from coordkit.ratelimit.base import EXACT, LONGEST_S, US_PER_S, period_us, whole
 from coordkit.ratelimit.decision import Decision
-from coordkit.scripts import Arg, Script
+from coordkit.scripts import Script
 
 
 def parse_level(reply: object) -> int:
@@ -75,7 +75,7 @@ class GCRA:
         """How long a full bucket takes to drain."""
         return self.burst * self.token / (self.drain * US_PER_S)
 
-    def arguments(self, cost: int) -> tuple[Arg, ...]:
+    def arguments(self, cost: int) -> tuple[int, ...]:
         """Units of a token, drain and capacity, then the cost in tokens."""
         return (self.token, self.drain, self.burst * self.token, cost)
 
@@ -83,10 +83,10 @@ class GCRA:
         """What the level of the bucket means for a hit of `cost`."""
         level = parse_level(reply)
         token, drain, burst = self.token, self.drain, self.burst
-        admitted = level >= 0
-        if not admitted:
-            level = -1 - level
-        # All of it rounded to the careful side: whole tokens, and whole microseconds that are enough to wait.
+        # All of it is rounded to the careful side: whole tokens, and whole microseconds that are enough to wait.
+        if level >= 0:
+            return Decision(True, burst, burst - -(-level // token), 0.0, -(-level // drain) / US_PER_S)
+        level = -1 - level
+        wait_us = -((burst * token - level - cost * token) // drain)
         remaining = burst - -(-level // token)
-        wait_us = 0 if admitted else -((burst * token - level - cost * token) // drain)
-        return Decision(admitted, burst, remaining, wait_us / US_PER_S, -(-level // drain) / US_PER_S)
+        return Decision(False, burst, remaining, wait_us / US_PER_S, -(-level // drain) / US_PER_S)

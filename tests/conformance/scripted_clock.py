@@ -7,6 +7,7 @@ from typing import Final
 from coordkit import Client
 from coordkit.ratelimit.base import Algorithm
 from coordkit.ratelimit.decision import Decision
+from coordkit.ratelimit.gcra import GCRA
 from coordkit.scripts import source_text
 
 START_US: Final = 1_790_000_000_000_000
@@ -49,5 +50,7 @@ class Subject:
         return self.algorithm.decision(reply, cost)
 
     def stored(self) -> object:
-        """What the server keeps, in its own serialisation without the time to live; None if nothing."""
-        return self._ck.backend.execute(("DUMP", self.key))
+        """What the server keeps, without the time to live; None or [] if nothing."""
+        if isinstance(self.algorithm, GCRA):
+            return self._ck.backend.execute(("GET", self.key))
+        return self._ck.backend.execute(("LRANGE", self.key, 0, -1))

@@ -6,14 +6,16 @@ from fractions import Fraction
 
 import pytest
 
-from coordkit.errors import ConfigurationError, LimitTimeout, OutcomeUnknown, ServerUnavailable
+from coordkit.errors import ConfigurationError, LimitTimeout, OutcomeUnknown, ServerError, ServerUnavailable
 from coordkit.keys import Keys
 from coordkit.plan import Call, Now, Plan, Sleep, Step
 from coordkit.ratelimit.algorithms import ALGORITHMS
 from coordkit.ratelimit.decision import Decision
 from coordkit.ratelimit.gcra import GCRA
-from coordkit.ratelimit.limiter import LimiterPlans, OnOutage
+from coordkit.ratelimit.limiter import Limiter, LimiterPlans, OnOutage
 from coordkit.ratelimit.sliding_window import SlidingWindow
+from coordkit.scripts import Args, Script
+from coordkit.scripts import Keys as ScriptKeys
 
 KEYS = Keys.of("ck")
 
@@ -35,6 +37,27 @@ def drive(plan: Plan[Decision], *results: object) -> tuple[list[Step], Decision]
 
 def plans(on_outage: OnOutage = "raise") -> LimiterPlans:
     return LimiterPlans("api", GCRA(10, 1.0, burst=20), on_outage=on_outage, keys=KEYS)
+
+
+class FakeServer:
+    """A backend that gives one result after the other, or raises it."""
+
+    def __init__(self, results: tuple[object, ...]) -> None:
+        self.calls: list[tuple[Script[object], ScriptKeys, Args]] = []
+        self._results = list(results)
+
+    def call(self, script: Script[object], keys: ScriptKeys, args: Args) -> object:
+        self.calls.append((script, keys, args))
+        result = self._results.pop(0)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+
+def blocking(on_outage: OnOutage, *results: object) -> tuple[Limiter, FakeServer]:
+    """A limiter whose server gives these results."""
+    server = FakeServer(results)
+    return Limiter(plans(on_outage), backend=server), server  # type: ignore[arg-type]  # a check needs no more of it
 
 
 @pytest.mark.parametrize("limit, per", [(0, 1), (-1, 1), (1.5, 1), (True, 1), ("1", 1), (1, 0), (1, -1), (2**60, 1)])
@@ -95,11 +118,21 @@ def test_sliding_window_reply_as_decision() -> None:
     assert window.decision([-1 - 12, 60_000_000, 500_000], 1) == Decision(False, 10, 0, 0.5, 60.0)
 
 
-def test_check_is_one_call() -> None:
-    steps, decision = drive(plans().check("user:42", 3), 300_000)
-    gcra = plans().algorithm
-    assert steps == [Call(gcra.check_script, (b"ck:limit:api:gcra:user:42",), (100_000, 1, 2_000_000, 3, b"1"))]
-    assert decision == Decision(True, 20, 17, 0.0, 0.3)
+def test_check_and_peek_are_one_call_each() -> None:
+    limiter, server = blocking("raise", 300_000, 300_000)
+    assert limiter.check("user:42", 3) == Decision(True, 20, 17, 0.0, 0.3)
+    assert limiter.peek("user:42", 3) == Decision(True, 20, 17, 0.0, 0.3)
+    gcra, keys = limiter.algorithm, (b"ck:limit:api:gcra:user:42",)
+    assert server.calls == [
+        (gcra.check_script, keys, (100_000, 1, 2_000_000, 3, b"1")),
+        (gcra.peek_script, keys, (100_000, 1, 2_000_000, 3, b"0")),
+    ]
+
+
+def test_check_of_one_sends_what_any_other_would() -> None:
+    limiter, server = blocking("raise", 100_000)
+    assert limiter.check("user:42") == Decision(True, 20, 19, 0.0, 0.1)
+    assert [int(argument) for argument in server.calls[0][2]] == [100_000, 1, 2_000_000, 1, 1]
 
 
 def test_check_is_never_sent_twice_and_peek_may_be() -> None:
@@ -126,24 +159,33 @@ def test_acquire_that_cannot_come_in_time_raises_without_sleeping() -> None:
         drive(plan, 7.0, -1 - 2_000_000, 7.6)
 
 
-@pytest.mark.parametrize("failure", [ServerUnavailable("gone"), OutcomeUnknown("lost")])
-def test_check_in_an_outage_does_what_was_declared(failure: Exception, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    "failure", [ServerUnavailable("gone"), OutcomeUnknown("lost"), ServerError("OOM command not allowed")], ids=repr
+)
+def test_limiter_in_an_outage_does_what_was_declared(failure: Exception, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(type(failure)):
-        drive(plans().check("user:42", 1), failure)
-    _, allowed = drive(plans("allow").check("user:42", 1), failure)
+        blocking("raise", failure)[0].check("user:42")
+    allowed = blocking("allow", failure)[0].check("user:42")
     assert allowed == Decision(True, 20, 0, 0.0, 0.0, degraded=True)
-    _, denied = drive(plans("deny").peek("user:42", 1), failure)
+    denied = blocking("deny", failure)[0].peek("user:42")
     assert denied == Decision(False, 20, 0, 1.0, 0.0, degraded=True)
     assert len(caplog.records) == 2
 
 
+def test_acquire_in_an_outage_does_what_was_declared() -> None:
+    failure = ServerUnavailable("gone")
+    _, decision = drive(plans("allow").acquire("user:42", 1, None), 7.0, failure)
+    assert decision.allowed
+    assert decision.degraded
+    steps, decision = drive(plans("deny").acquire("user:42", 1, None), 7.0, failure, None, 100_000)
+    assert steps[2] == Sleep(1.0)
+    assert decision == Decision(True, 20, 19, 0.0, 0.1)
+
+
 def test_outage_is_logged_once_and_so_is_its_end(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "coordkit")
-    limiter = plans("allow")
-    for _ in range(3):
-        drive(limiter.check("user:42", 1), ServerUnavailable("gone"))
-    for _ in range(3):
-        drive(limiter.check("user:42", 1), 100_000)
+    limiter, _ = blocking("allow", *[ServerUnavailable("gone")] * 3, *[100_000] * 3)
+    assert [limiter.check("user:42").degraded for _ in range(6)] == [True] * 3 + [False] * 3
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
 

@@ -179,8 +179,7 @@ class CountingTransport:
             raise ServerUnavailable("the server is gone")
         first = keys[0] not in self._seen
         self._seen.add(keys[0])
-        token = args[0]
-        assert isinstance(token, int)
+        token = int(args[0])
         return token if first else -1 - token
 
     async def execute(self, argv: Sequence[object]) -> object:

@@ -1,0 +1,182 @@
+"""The bundled server beside the originals: requests a second and CPU time a request, as redis-benchmark loads them.
+
+In every round all servers get the same load, one after the other, each with fresh data; a ratio is the median of the
+rounds' ratios, so that what disturbs the machine for a while disturbs all of them.
+"""
+
+import csv
+import io
+import shutil
+import statistics
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import redis
+
+from tests.benchmarks.servers import Server
+
+CONNECTIONS: Final = 50
+KEYS: Final = 100_000
+PIPELINES: Final = (1, 16)
+REQUESTS: Final = {1: 100_000, 16: 500_000}
+QUICK_SHARE: Final = 5
+
+RANDOM: Final = "__rand_int__"
+
+ONE_CALL: Final = "return redis.call('INCR', KEYS[1])"
+THREE_CALLS: Final = (
+    "local old = redis.call('GET', KEYS[1]) redis.call('SET', KEYS[1], ARGV[1]) "
+    "redis.call('HSET', KEYS[2], KEYS[1], ARGV[1]) return old"
+)
+
+WORTH_UNPIPELINED: Final = 0.9
+WORTH_PIPELINED: Final = 0.5
+WORTH_SCRIPT: Final = 0.6
+
+
+def no_data(_client: "redis.Redis", _requests: int) -> None:
+    """Nothing before the start."""
+
+
+def strings(client: "redis.Redis", _requests: int) -> None:
+    """All the keys that GET asks for."""
+    for start in range(0, KEYS, 1000):
+        client.mset({f"key:{number:012}": "xxx" for number in range(start, start + 1000)})
+
+
+def long_list(client: "redis.Redis", requests: int) -> None:
+    """As many elements as will be popped."""
+    elements = ["xxx"] * 1000
+    for _ in range(0, requests, 1000):
+        client.rpush("list", *elements)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One command under load.  In its words, redis-benchmark puts a random number in place of __rand_int__."""
+
+    name: str
+    words: tuple[str, ...]
+    prepare: Callable[["redis.Redis", int], None] = no_data
+    script: str | None = None
+
+    def target(self, pipeline: int) -> float:
+        """The share of the reference's requests that the bundled server shall reach."""
+        worth = WORTH_UNPIPELINED if pipeline == 1 else WORTH_PIPELINED
+        return worth if self.script is None else min(worth, WORTH_SCRIPT) if pipeline == 1 else WORTH_SCRIPT
+
+
+CASES: Final = (
+    Case("SET", ("SET", "key:__rand_int__", "xxx")),
+    Case("GET", ("GET", "key:__rand_int__"), strings),
+    Case("INCR", ("INCR", "counter:__rand_int__")),
+    Case("LPUSH", ("LPUSH", "list", "xxx")),
+    Case("RPOP", ("RPOP", "list"), long_list),
+    Case("SADD", ("SADD", "set", "element:__rand_int__")),
+    Case("HSET", ("HSET", "hash", "field:__rand_int__", "xxx")),
+    Case("ZADD", ("ZADD", "zset", "__rand_int__", "element:__rand_int__")),
+    Case("EVALSHA, 1 call", ("1", "counter:__rand_int__"), script=ONE_CALL),
+    Case("EVALSHA, 3 calls", ("2", "key:__rand_int__", "hash", "xxx"), script=THREE_CALLS),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What one server did in one round."""
+
+    requests_per_s: float
+    cpu_us: float
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one server did in all rounds of one case, beside the reference."""
+
+    case: str
+    pipeline: int
+    server: str
+    requests_per_s: float
+    cpu_us: float
+    ratio: float
+    cpu_ratio: float
+    target: float | None
+
+
+def measure(
+    servers: Sequence[Server], *, rounds: int, quick: bool, only: str | None, leave_out: Callable[[str], None]
+) -> Iterator[list[Row]]:
+    """For each case and pipeline a row for every server that can run it, the reference first.
+
+    `leave_out` gets a line for each server that cannot run a case.
+    """
+    program = shutil.which("redis-benchmark")
+    assert program is not None
+    for case in CASES:
+        if only is not None and only.lower() not in case.name.lower():
+            continue
+        able = []
+        for server in servers:
+            refusal = refused(server, case)
+            if refusal is None:
+                able.append(server)
+            else:
+                leave_out(refusal)
+        for pipeline in PIPELINES:
+            requests = REQUESTS[pipeline] // (QUICK_SHARE if quick else 1)
+            samples: dict[str, list[Sample]] = {server.name: [] for server in able}
+            for _ in range(rounds):
+                for server in able:
+                    samples[server.name].append(load(program, server, case, pipeline, requests))
+            if able:
+                yield [row(case, pipeline, name, samples[name], samples[able[0].name]) for name in samples]
+
+
+def refused(server: Server, case: Case) -> str | None:
+    """What the server says against the command, None if nothing: redis-benchmark would not look at the replies."""
+    server.empty()
+    try:
+        words = [word.replace(RANDOM, "1") for word in words_for(server, case)]
+        server.client.execute_command(*words)  # type: ignore[no-untyped-call]  # redis-py's
+    except redis.ResponseError as exc:
+        return f"{server.name} cannot run {case.name}: {exc}"
+    return None
+
+
+def words_for(server: Server, case: Case) -> tuple[str, ...]:
+    """The command; that of a script has its hash, and the server knows the script."""
+    if case.script is None:
+        return case.words
+    return ("EVALSHA", str(server.client.script_load(case.script)), *case.words)
+
+
+def load(program: str, server: Server, case: Case, pipeline: int, requests: int) -> Sample:
+    """One run of redis-benchmark."""
+    server.empty()
+    case.prepare(server.client, requests)
+    words = words_for(server, case)
+    counts = ("-c", str(CONNECTIONS), "-n", str(requests), "-P", str(pipeline), "-r", str(KEYS))
+    address = ("-h", server.peer.host, "-p", str(server.peer.port))
+    before_s = server.cpu_s()
+    done = subprocess.run(
+        (program, *address, *counts, "--csv", *words), capture_output=True, text=True, check=True, timeout=300
+    )
+    cpu_s = server.cpu_s() - before_s
+    (result,) = csv.DictReader(io.StringIO(done.stdout[done.stdout.index('"test"') :]))
+    return Sample(float(result["rps"]), cpu_s / requests * 1_000_000)
+
+
+def row(case: Case, pipeline: int, server: str, samples: list[Sample], reference: list[Sample]) -> Row:
+    """Medians, and medians of the rounds' ratios."""
+    pairs = list(zip(samples, reference, strict=True))
+    return Row(
+        case=case.name,
+        pipeline=pipeline,
+        server=server,
+        requests_per_s=statistics.median(sample.requests_per_s for sample in samples),
+        cpu_us=statistics.median(sample.cpu_us for sample in samples),
+        ratio=statistics.median(sample.requests_per_s / other.requests_per_s for sample, other in pairs),
+        cpu_ratio=statistics.median(sample.cpu_us / max(other.cpu_us, 0.001) for sample, other in pairs),
+        target=case.target(pipeline) if server == "bundled" else None,
+    )

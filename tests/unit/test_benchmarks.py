@@ -1,0 +1,52 @@
+"""The arithmetic and the tables of the benchmarks."""
+
+import json
+from pathlib import Path
+
+from tests.benchmarks import client_bench, report, server_bench
+
+SLOW, FAST = server_bench.Sample(50_000, 10.0), server_bench.Sample(100_000, 4.0)
+
+
+def test_server_row_is_of_medians_and_of_ratios_round_by_round() -> None:
+    case = server_bench.CASES[0]
+    ours = [SLOW, FAST, SLOW]
+    row = server_bench.row(case, 16, "bundled", ours, [FAST, FAST, SLOW])
+    assert (row.requests_per_s, row.cpu_us) == (50_000, 10.0)
+    assert (row.ratio, row.cpu_ratio) == (1.0, 1.0)
+    assert row.target == 0.5
+
+
+def test_targets_are_those_of_the_bundled_server() -> None:
+    plain, script = server_bench.CASES[0], server_bench.CASES[-1]
+    assert [case.target(pipeline) for case in (plain, script) for pipeline in (1, 16)] == [0.9, 0.5, 0.6, 0.6]
+    assert server_bench.row(plain, 1, "redis", [FAST], [FAST]).target is None
+
+
+def test_verdict_rounds_as_the_table_does() -> None:
+    assert report.verdict(0.896, 0.9) == "ok"
+    assert report.verdict(0.89, 0.9) == "below target"
+    assert report.verdict(0.1, None) == ""
+
+
+def test_table_is_aligned_markdown() -> None:
+    lines = report.table(("command", "ratio"), [("GET", "1.00"), ("LPUSH", "10.00")]).splitlines()
+    assert lines == [
+        "| command | ratio |",
+        "| ------- | ----: |",
+        "| GET     |  1.00 |",
+        "| LPUSH   | 10.00 |",
+    ]
+
+
+def test_result_file_holds_rows_settings_and_machine(tmp_path: Path) -> None:
+    server_row = server_bench.row(server_bench.CASES[0], 1, "bundled", [FAST], [SLOW])
+    sample = client_bench.Sample(60_000.0, 8.0, 6.0)
+    client_row = client_bench.row(client_bench.CASES[0], 50, [(sample, client_bench.Sample(10_000.0, 70.0, 9.0))])
+    path = report.write(tmp_path / "results", {"rounds": 1}, [server_row], [client_row])
+    document = json.loads(path.read_text())
+    assert document["settings"] == {"rounds": 1}
+    assert document["server"][0]["ratio"] == 2.0
+    assert document["client"][0]["ratio"] == 6.0
+    assert document["client"][0]["target"] == 5.0
+    assert document["machine"]["cpus"] >= 1
