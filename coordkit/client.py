@@ -231,7 +231,7 @@ class AsyncClient:
         loop = asyncio.get_running_loop()
         renewer = self._renewers.get(loop)
         if renewer is None:
-            for stale in [other for other in self._renewers if other.is_closed()]:
+            for stale in [other for other in list(self._renewers) if other.is_closed()]:
                 del self._renewers[stale]
             renewer = self._renewers[loop] = AsyncRenewer(self.backend, loop)
         return renewer

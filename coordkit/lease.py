@@ -13,6 +13,7 @@ import secrets
 import threading
 from collections.abc import Awaitable, Callable
 from types import TracebackType
+from typing import Final
 
 from coordkit.durations import Duration, to_ms
 from coordkit.errors import CoordkitError
@@ -22,6 +23,8 @@ from coordkit.runner import run, run_async
 from coordkit.transports.base import AsyncBackend, Backend
 
 log = logging.getLogger("coordkit")
+
+TAKEN: Final = "it had ended unnoticed before it was released"
 
 
 class Identity:
@@ -173,7 +176,8 @@ class Hold:
         assert lease is not None
         self._lease = None
         try:
-            lease.release()
+            if not lease.ended and not lease.release():
+                lease.lost_because = TAKEN
         except CoordkitError as failure:
             # The work is done, and the lease ends by itself: no reason to fail the work.
             log.warning("%r could not be released and ends by itself: %s", lease, failure)
@@ -212,7 +216,8 @@ class AsyncHold:
         if self._cancelled and self._task is not None:
             ours = self._task.uncancel() <= self._cancelling
         try:
-            await lease.release()
+            if not lease.ended and not await lease.release():
+                lease.lost_because = TAKEN
         except CoordkitError as failure:
             # The work is done, and the lease ends by itself: no reason to fail the work.
             log.warning("%r could not be released and ends by itself: %s", lease, failure)

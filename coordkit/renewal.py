@@ -235,6 +235,11 @@ def renew(batch: Sequence[BaseLease]) -> Plan[tuple[list[bool], float]]:
     return results, started_s
 
 
+def _log_failure(batch: Sequence[BaseLease], exc: Exception) -> None:
+    unexpected = None if isinstance(exc, CoordkitError) else exc
+    log.warning("renewing %d leases failed, trying again: %s", len(batch), exc, exc_info=unexpected)
+
+
 class AsyncRenewer:
     """Keeps the leases of one client on one event loop."""
 
@@ -281,8 +286,8 @@ class AsyncRenewer:
     async def _renew(self, batch: list[BaseLease]) -> None:
         try:
             results, started_s = await run_async(renew(batch), self._backend)
-        except CoordkitError as exc:
-            log.warning("renewing %d leases failed, trying again: %s", len(batch), exc)
+        except Exception as exc:  # nothing may end the renewer while leases are held
+            _log_failure(batch, exc)
             self._renewals.failed(batch, self._backend.monotonic())
         else:
             self._renewals.renewed(batch, results, started_s)
@@ -352,8 +357,8 @@ class ThreadRenewer:
     def _renew(self, batch: list[BaseLease]) -> None:
         try:
             results, started_s = run(renew(batch), self._backend)
-        except CoordkitError as exc:
-            log.warning("renewing %d leases failed, trying again: %s", len(batch), exc)
+        except Exception as exc:  # nothing may end the renewer while leases are held
+            _log_failure(batch, exc)
             with self._changed:
                 self._renewals.failed(batch, self._backend.monotonic())
         else:

@@ -158,7 +158,7 @@ class AsyncioTransport:
         loop = asyncio.get_running_loop()
         state = self._states.get(loop)
         if state is None:
-            for stale in [other for other in self._states if other.is_closed()]:
+            for stale in [other for other in list(self._states) if other.is_closed()]:
                 del self._states[stale]
             subscriber = AsyncioSubscriber(loop, str(self._endpoint), self._timeout_s, self.open_link)
             state = self._states[loop] = _LoopState(loop, subscriber)
