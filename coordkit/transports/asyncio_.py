@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TypeVar
 
-from coordkit.errors import CoordkitError, ServerError, ServerUnavailable
+from coordkit.errors import CoordkitError, OutcomeUnknown, ServerError, ServerUnavailable
 from coordkit.scripts import Args, Keys, Script
 from coordkit.transports.address import Address, Endpoint, opening, refused_login, unreachable
 from coordkit.transports.asyncio_subscriber import AsyncioSignal, AsyncioSubscriber
@@ -213,8 +213,10 @@ class AsyncioTransport:
             raise unreachable(address, exc, self._timeout_s) from exc
         try:
             await _open(link, address)
-        except BaseException:
+        except BaseException as exc:
             await link.close()
+            if isinstance(exc, OutcomeUnknown):  # no caller's request has been sent yet
+                raise ServerUnavailable(f"{address} takes connections, but does not answer: {exc}") from exc
             raise
         return link
 
