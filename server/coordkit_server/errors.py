@@ -47,6 +47,28 @@ TIMEOUT_NOT_INTEGER: Final = b"ERR timeout is not an integer or out of range"
 NOT_IN_LONG_RANGE: Final = b"ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807"
 NEGATIVE_TIMEOUT: Final = b"ERR timeout is negative"
 OFFSET_OUT_OF_RANGE: Final = b"ERR offset is out of range"
+DECREMENT_OVERFLOW: Final = b"ERR decrement would overflow"
+NOT_STRINGS: Final = b"ERR The specified keys must contain string values"
+LCS_LENGTH_AND_INDEXES: Final = b"ERR If you want both the length and indexes, please just use IDX."
+LCS_MEMORY: Final = b"ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len"
+SORT_NOT_NUMBERS: Final = b"ERR One or more scores can't be converted into double"
+NX_WITH_OTHERS: Final = b"ERR NX and XX, GT or LT options at the same time are not compatible"
+GT_WITH_LT: Final = b"ERR GT and LT options at the same time are not compatible"
+LFU_NOT_SELECTED: Final = (
+    b"ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching "
+    b"between policies at runtime LRU and LFU data will take some time to adjust."
+)
+
+# bits
+BIT_OFFSET: Final = b"ERR bit offset is not an integer or out of range"
+BIT_VALUE: Final = b"ERR bit is not an integer or out of range"
+BIT_ARGUMENT: Final = b"ERR The bit argument must be 1 or 0."
+BITOP_NOT_ONE_KEY: Final = b"ERR BITOP NOT must be called with a single source key."
+BITFIELD_TYPE: Final = (
+    b"ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is."
+)
+BITFIELD_OVERFLOW: Final = b"ERR Invalid OVERFLOW type specified"
+BITFIELD_READ_ONLY: Final = b"ERR BITFIELD_RO only supports the GET subcommand"
 
 # connection and authentication
 NO_AUTH: Final = b"NOAUTH Authentication required."

@@ -13,6 +13,7 @@ CARET: Final = 94
 BACKSLASH: Final = 92
 DASH: Final = 45
 SPECIAL: Final = b"*?[\\"
+MAX_STARS: Final = 1000  # Redis recurses at each of them, and gives up at this depth
 
 
 def is_literal(pattern: bytes) -> bool:
@@ -26,11 +27,13 @@ def is_literal(pattern: bytes) -> bool:
 def match(pattern: bytes, text: bytes) -> bool:
     """Return True if the whole of `text` matches `pattern`.
 
-    Linear in practice: a failed `*` resumes at the last one only, so patterns such as `*a*a*a*b` stay cheap."""
+    Linear in practice: a failed `*` resumes at the last one only, so patterns such as `*a*a*a*b` stay cheap.
+    A pattern of more than 1000 stars matches nothing once the text has reached the next one, as in Redis."""
     p = 0
     t = 0
     star_p = -1
     star_t = 0
+    stars = 0
     plen = len(pattern)
     tlen = len(text)
     while t < tlen:
@@ -41,6 +44,9 @@ def match(pattern: bytes, text: bytes) -> bool:
                     p += 1
                 if p == plen:
                     return True
+                stars += 1
+                if stars > MAX_STARS:
+                    return False
                 star_p = p
                 star_t = t
                 continue

@@ -4,7 +4,7 @@ from typing import Final
 
 from coordkit_server.commands.args import integer
 from coordkit_server.context import FAST, KEY1, READONLY, WRITE, Command, Context
-from coordkit_server.errors import CommandError, invalid_expire
+from coordkit_server.errors import GT_WITH_LT, NX_WITH_OTHERS, CommandError, invalid_expire
 from coordkit_server.keyspace.notify import GENERIC
 from coordkit_server.numeric import INT64_MAX, INT64_MIN
 
@@ -45,8 +45,8 @@ def absolute_ms(cx: Context, unit: int, value: int, command: bytes) -> int:
 def _expire(cx: Context, unit: int, command: bytes) -> object:
     """Set the time to live of a key under the conditions in the arguments: 1 if set, else 0."""
     argv = cx.argv
-    at_ms = absolute_ms(cx, unit, integer(argv[2]), command)
     flags = _conditions(argv)
+    at_ms = absolute_ms(cx, unit, integer(argv[2]), command)
     key = argv[1]
     entry = cx.db.lookup_write(key)
     if entry is None or not _holds(flags, entry.expire_at_ms, at_ms):
@@ -71,9 +71,9 @@ def _conditions(argv: list[bytes]) -> int:
             raise CommandError(b"ERR Unsupported option " + word)
         flags |= bit
     if flags & _NX and flags & (_XX | _GT | _LT):
-        raise CommandError(b"ERR NX and XX, GT or LT options at the same time are not compatible")
+        raise CommandError(NX_WITH_OTHERS)
     if flags & _GT and flags & _LT:
-        raise CommandError(b"ERR GT and LT options at the same time are not compatible")
+        raise CommandError(GT_WITH_LT)
     return flags
 
 

@@ -26,6 +26,7 @@ from coordkit_server.datatypes.value import Value
 from coordkit_server.errors import (
     DB_INDEX_OUT_OF_RANGE,
     INVALID_CURSOR,
+    LFU_NOT_SELECTED,
     NEGATIVE_TIMEOUT,
     NO_SUCH_KEY,
     SAME_OBJECT,
@@ -42,6 +43,8 @@ from coordkit_server.resp.reply import OK, Simple
 _TYPE_NONE: Final = Simple(b"none")
 _EMBEDDED_MAX: Final = 44  # strings up to this size stand beside their header in Redis
 _RANDOM_TRIES: Final = 100
+_SHARED_DIGITS: Final = 4  # Redis keeps one object each for 0 to 9999
+_SHARED_REFCOUNT: Final = 2147483647
 
 
 def del_(cx: Context) -> object:
@@ -291,8 +294,15 @@ def object_encoding(cx: Context) -> object:
 
 
 def object_refcount(cx: Context) -> object:
-    """OBJECT REFCOUNT key -> 1, null if absent."""
-    return None if cx.db.peek(cx.argv[2]) is None else 1
+    """OBJECT REFCOUNT key -> 1, or what Redis says of the small integers that it shares; null if absent."""
+    entry = cx.db.peek(cx.argv[2])
+    if entry is None:
+        return None
+    value = entry.value
+    shared = (
+        isinstance(value, bytes) and len(value) <= _SHARED_DIGITS and value.isdigit() and parse_int(value) is not None
+    )
+    return _SHARED_REFCOUNT if shared else 1
 
 
 def object_idletime(cx: Context) -> object:
@@ -305,10 +315,7 @@ def object_freq(cx: Context) -> object:
     """OBJECT FREQ key: an error, since no LFU policy can be selected."""
     if cx.db.peek(cx.argv[2]) is None:
         return None
-    raise CommandError(
-        b"ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching "
-        b"between policies at runtime LRU and LFU data will take some time to adjust."
-    )
+    raise CommandError(LFU_NOT_SELECTED)
 
 
 def object_help(cx: Context) -> object:

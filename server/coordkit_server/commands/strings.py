@@ -1,12 +1,12 @@
-"""String commands (group "string"): one value of bytes under a key, also read as a number.
+"""String commands (group "string"): one value of bytes under a key.  INCR is in counters.py, LCS in subsequence.py.
 
-Map: reading helpers, SET and its options, GET and relatives, counters, ranges, several keys, rows.
+Map: reading helpers, SET and its options, GET and relatives, several keys, parts of a string, rows.
 A string is stored as `bytes`; APPEND and SETRANGE turn it into a `bytearray` that grows in place.
 """
 
 from typing import Final
 
-from coordkit_server.commands.args import integer, long_double
+from coordkit_server.commands.args import integer
 from coordkit_server.commands.expiry import EX, EXAT, PX, PXAT, expiry_at_ms
 from coordkit_server.context import (
     ALL_KEYS,
@@ -14,17 +14,13 @@ from coordkit_server.context import (
     FAST,
     KEY1,
     KEY_VALUES,
-    KEYS12,
     READONLY,
     WRITE,
     Command,
     Context,
 )
 from coordkit_server.errors import (
-    NAN_OR_INFINITY,
-    NOT_INTEGER,
     OFFSET_OUT_OF_RANGE,
-    OVERFLOW,
     STRING_TOO_LONG,
     CommandError,
     syntax_error,
@@ -33,9 +29,7 @@ from coordkit_server.errors import (
 )
 from coordkit_server.keyspace.database import Entry
 from coordkit_server.keyspace.notify import GENERIC, STRING
-from coordkit_server.longdouble import sum_text
-from coordkit_server.numeric import INT64_MAX, INT64_MIN, parse_int
-from coordkit_server.resp.reply import OK, MapReply
+from coordkit_server.resp.reply import OK
 
 _NX: Final = 1
 _XX: Final = 2
@@ -51,6 +45,14 @@ def string_of(entry: Entry) -> bytes:
         return value
     if isinstance(value, bytearray):
         return bytes(value)
+    raise wrong_type()
+
+
+def readable(entry: Entry) -> bytes | bytearray:
+    """Return the string at `entry` as it is kept, for use within this command only; raises WRONGTYPE."""
+    value = entry.value
+    if isinstance(value, (bytes, bytearray)):
+        return value
     raise wrong_type()
 
 
@@ -83,7 +85,7 @@ def parse_options(argv: list[bytes], at: int, allowed: int) -> SetOptions:
         unit = _UNIT_WORDS.get(word, 0)
         if flag & allowed:
             options.flags |= flag
-        elif unit and at + 1 < size and not options.unit:
+        elif unit and at + 1 < size and options.unit in (0, unit):
             options.unit = unit
             at += 1
             options.when = argv[at]
@@ -204,7 +206,7 @@ def mget(cx: Context) -> object:
     for i in range(1, len(argv)):
         entry = db.lookup_read(argv[i])
         value = None if entry is None else entry.value
-        values.append(value if isinstance(value, (bytes, bytearray)) else None)
+        values.append(bytes(value) if isinstance(value, (bytes, bytearray)) else None)
     return values
 
 
@@ -237,68 +239,6 @@ def _set_pairs(cx: Context) -> None:
     for i in range(1, len(argv), 2):
         cx.db.set(argv[i], argv[i + 1])
         cx.db.notify(STRING, b"set", argv[i])
-
-
-def incr(cx: Context) -> object:
-    """INCR key -> the value after adding 1."""
-    return add(cx, cx.argv[1], 1)
-
-
-def decr(cx: Context) -> object:
-    """DECR key -> the value after subtracting 1."""
-    return add(cx, cx.argv[1], -1)
-
-
-def incrby(cx: Context) -> object:
-    """INCRBY key increment -> the value after adding it."""
-    return add(cx, cx.argv[1], integer(cx.argv[2]))
-
-
-def decrby(cx: Context) -> object:
-    """DECRBY key decrement -> the value after subtracting it."""
-    amount = integer(cx.argv[2])
-    if amount == INT64_MIN:
-        raise CommandError(b"ERR decrement would overflow")
-    return add(cx, cx.argv[1], -amount)
-
-
-def add(cx: Context, key: bytes, amount: int) -> object:
-    """Add `amount` to the integer at `key` (0 if absent) and return the sum; raises if it is none or overflows."""
-    entry = cx.db.lookup_write(key)
-    if entry is None:
-        cx.db.add(key, b"%d" % amount)
-        total = amount
-    else:
-        current = parse_int(string_of(entry))
-        if current is None:
-            raise CommandError(NOT_INTEGER)
-        total = current + amount
-        if total > INT64_MAX or total < INT64_MIN:
-            raise CommandError(OVERFLOW)
-        entry.value = b"%d" % total
-    cx.db.modified(key)
-    if cx.state.notify_flags:
-        cx.db.notify(STRING, b"incrby", key)
-    return total
-
-
-def incrbyfloat(cx: Context) -> object:
-    """INCRBYFLOAT key increment -> the value after adding it, as text."""
-    key = cx.argv[1]
-    entry = cx.db.lookup_write(key)
-    current = b"0" if entry is None else string_of(entry)
-    value = long_double(current)
-    amount = long_double(cx.argv[2])
-    total = None if value is None or amount is None else sum_text(value, amount)
-    if total is None:
-        raise CommandError(NAN_OR_INFINITY)
-    if entry is None:
-        cx.db.add(key, total)
-    else:
-        entry.value = total
-    cx.db.modified(key)
-    cx.db.notify(STRING, b"incrbyfloat", key)
-    return total
 
 
 def check_length(cx: Context, size: int) -> None:
@@ -339,25 +279,23 @@ def append(cx: Context) -> object:
 def strlen(cx: Context) -> object:
     """STRLEN key -> length of the value, 0 if absent."""
     entry = cx.db.lookup_read(cx.argv[1])
-    if entry is None:
-        return 0
-    value = entry.value
-    if isinstance(value, (bytes, bytearray)):
-        return len(value)
-    raise wrong_type()
+    return 0 if entry is None else len(readable(entry))
 
 
 def getrange(cx: Context) -> object:
     """GETRANGE key start end -> that part of the value; negative offsets count from the end."""
     start = integer(cx.argv[2])
     end = integer(cx.argv[3])
-    value = read_string(cx, cx.argv[1])
-    if value is None or (start < 0 and end < 0 and start > end):
+    entry = cx.db.lookup_read(cx.argv[1])
+    if entry is None:
         return b""
+    value = readable(entry)
     size = len(value)
+    if start < 0 and end < 0 and start > end:
+        return b""
     start = max(start + size, 0) if start < 0 else start
     end = max(end + size, 0) if end < 0 else end
-    return value[start : end + 1] if start <= end else b""
+    return bytes(value[start : end + 1]) if start <= end else b""
 
 
 def setrange(cx: Context) -> object:
@@ -368,11 +306,12 @@ def setrange(cx: Context) -> object:
         raise CommandError(OFFSET_OUT_OF_RANGE)
     entry = cx.db.lookup_write(key)
     if not patch:
-        return 0 if entry is None else len(string_of(entry))
-    check_length(cx, offset + len(patch))
+        return 0 if entry is None else len(readable(entry))
     if entry is None:
+        check_length(cx, offset + len(patch))
         entry = cx.db.add(key, bytearray())
     value = mutable(entry)
+    check_length(cx, offset + len(patch))
     if len(value) < offset:
         value.extend(bytes(offset - len(value)))
     value[offset : offset + len(patch)] = patch
@@ -381,115 +320,12 @@ def setrange(cx: Context) -> object:
     return len(value)
 
 
-def lcs(cx: Context) -> object:
-    """LCS key1 key2 [LEN] [IDX] [MINMATCHLEN n] [WITHMATCHLEN] -> longest common subsequence, its length or matches."""
-    argv = cx.argv
-    first = _lcs_string(cx, argv[1])
-    second = _lcs_string(cx, argv[2])
-    length_only = False
-    indexes = False
-    with_length = False
-    minimum = 0
-    at = 3
-    while at < len(argv):
-        word = argv[at].upper()
-        if word == b"IDX":
-            indexes = True
-        elif word == b"LEN":
-            length_only = True
-        elif word == b"WITHMATCHLEN":
-            with_length = True
-        elif word == b"MINMATCHLEN" and at + 1 < len(argv):
-            at += 1
-            minimum = max(integer(argv[at]), 0)
-        else:
-            raise syntax_error()
-        at += 1
-    if length_only and indexes:
-        raise CommandError(b"ERR If you want both the length and indexes, please just use IDX.")
-    rows = _lcs_table(first, second)
-    length = rows[len(first)][len(second)]
-    if length_only:
-        return length
-    if indexes:
-        return MapReply([b"matches", _lcs_matches(rows, first, second, minimum, with_length), b"len", length])
-    return _lcs_text(rows, first, second)
-
-
-def _lcs_string(cx: Context, key: bytes) -> bytes:
-    """Return the string at `key`, empty if absent; raises for another type."""
-    entry = cx.db.lookup_read(key)
-    if entry is None:
-        return b""
-    if not isinstance(entry.value, (bytes, bytearray)):
-        raise CommandError(b"ERR The specified keys must contain string values")
-    return bytes(entry.value)
-
-
-def _lcs_table(first: bytes, second: bytes) -> list[list[int]]:
-    """Return the table of lengths: row i, column j is for the first i and j bytes."""
-    rows: list[list[int]] = [[0] * (len(second) + 1)]
-    for i in range(len(first)):
-        above = rows[i]
-        row = [0]
-        for j in range(len(second)):
-            if first[i] == second[j]:
-                row.append(above[j] + 1)
-            else:
-                row.append(above[j + 1] if above[j + 1] > row[j] else row[j])
-        rows.append(row)
-    return rows
-
-
-def _lcs_text(rows: list[list[int]], first: bytes, second: bytes) -> bytes:
-    """Return the subsequence itself, read back from the table."""
-    i, j = len(first), len(second)
-    out = bytearray()
-    while i > 0 and j > 0:
-        if first[i - 1] == second[j - 1]:
-            out.append(first[i - 1])
-            i -= 1
-            j -= 1
-        elif rows[i - 1][j] > rows[i][j - 1]:
-            i -= 1
-        else:
-            j -= 1
-    out.reverse()
-    return bytes(out)
-
-
-def _lcs_matches(rows: list[list[int]], first: bytes, second: bytes, minimum: int, with_length: bool) -> list[object]:
-    """Return the ranges that match, last first: [[start, end] in the first, the same in the second, length]."""
-    matches: list[object] = []
-    i, j = len(first), len(second)
-    while i > 0 and j > 0:
-        if first[i - 1] != second[j - 1]:
-            if rows[i - 1][j] > rows[i][j - 1]:
-                i -= 1
-            else:
-                j -= 1
-            continue
-        run = 0
-        while i > 0 and j > 0 and first[i - 1] == second[j - 1]:
-            run += 1
-            i -= 1
-            j -= 1
-        if run >= minimum:
-            match: list[object] = [[i, i + run - 1], [j, j + run - 1]]
-            if with_length:
-                match.append(run)
-            matches.append(match)
-    return matches
-
-
 def commands() -> list[Command]:
     """Return the rows of this group."""
     write = WRITE | DENYOOM
     read = READONLY | FAST
     return [
         Command(b"APPEND", 3, write | FAST, append, KEY1, since=b"2.0.0", summary=b"Adds to the end of a string."),
-        Command(b"DECR", 2, write | FAST, decr, KEY1, summary=b"Subtracts one."),
-        Command(b"DECRBY", 3, write | FAST, decrby, KEY1, summary=b"Subtracts a number."),
         Command(b"GET", 2, read, get, KEY1, summary=b"Reads a string."),
         Command(b"GETDEL", 2, WRITE | FAST, getdel, KEY1, since=b"6.2.0", summary=b"Reads and removes a string."),
         Command(
@@ -497,10 +333,6 @@ def commands() -> list[Command]:
         ),
         Command(b"GETRANGE", 4, READONLY, getrange, KEY1, since=b"2.4.0", summary=b"Reads a part of a string."),
         Command(b"GETSET", 3, write | FAST, getset, KEY1, summary=b"Sets a string and returns the old one."),
-        Command(b"INCR", 2, write | FAST, incr, KEY1, summary=b"Adds one."),
-        Command(b"INCRBY", 3, write | FAST, incrby, KEY1, summary=b"Adds a number."),
-        Command(b"INCRBYFLOAT", 3, write | FAST, incrbyfloat, KEY1, since=b"2.6.0", summary=b"Adds a decimal number."),
-        Command(b"LCS", -3, READONLY, lcs, KEYS12, since=b"7.0.0", summary=b"Finds a longest common subsequence."),
         Command(b"MGET", -2, read, mget, ALL_KEYS, summary=b"Reads several strings."),
         Command(b"MSET", -3, write, mset, KEY_VALUES, since=b"1.0.1", summary=b"Sets several strings."),
         Command(

@@ -4,6 +4,7 @@ from coordkit_server.commands import (
     blocking_lists,
     command_info,
     connection,
+    counters,
     debug,
     expiry,
     hashes,
@@ -16,6 +17,7 @@ from coordkit_server.commands import (
     sets,
     slowlog,
     strings,
+    subsequence,
     transactions,
     zset_algebra,
     zset_ranges,
@@ -44,7 +46,9 @@ def build_table() -> dict[bytes, Command]:
         (b"sorted-set", zset_algebra.commands()),
         (b"sorted-set", zset_ranges.commands()),
         (b"sorted-set", zsets.commands()),
+        (b"string", counters.commands()),
         (b"string", strings.commands()),
+        (b"string", subsequence.commands()),
         (b"transactions", transactions.commands()),
     ]
     table: dict[bytes, Command] = {}

@@ -45,3 +45,8 @@ def test_match_many_stars_is_not_exponential() -> None:
 @given(st.text("ab*?", max_size=8), st.text("ab", max_size=10))
 def test_match_agrees_with_fnmatch_on_stars_and_marks(pattern: str, text: str) -> None:
     assert match(pattern.encode(), text.encode()) is fnmatch.fnmatchcase(text, pattern)
+
+
+def test_match_more_than_a_thousand_stars_matches_nothing() -> None:
+    assert match(b"*?" * 1000, b"a" * 1500) is True
+    assert match(b"*?" * 1001, b"a" * 1500) is False
