@@ -1,6 +1,8 @@
 """The command table: the rows of every group, joined and checked."""
 
 from coordkit_server.commands import (
+    bitfield,
+    bitmaps,
     blocking_lists,
     command_info,
     connection,
@@ -29,6 +31,8 @@ from coordkit_server.context import Command
 def build_table() -> dict[bytes, Command]:
     """Return all commands by upper-case name.  Raises ValueError for a name that two groups claim."""
     groups: list[tuple[bytes, list[Command]]] = [
+        (b"bitmap", bitfield.commands()),
+        (b"bitmap", bitmaps.commands()),
         (b"connection", connection.commands()),
         (b"generic", expiry.commands()),
         (b"generic", keys.commands()),
