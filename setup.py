@@ -48,6 +48,7 @@ COMPILED: Final[list[str]] = [
     "commands/server.py",
     "commands/sets.py",
     "commands/slowlog.py",
+    "commands/sorting.py",
     "commands/strings.py",
     "commands/subsequence.py",
     "commands/table.py",

@@ -22,7 +22,7 @@ NOT_ON_VALKEY: Final[dict[str, str]] = {
     "bitmaps:bitcount-absent-key": "Valkey 9 reads the range before it looks the key up",
     "bitmaps:bitcount-start-only": "Valkey 9 takes a start without an end",
     "keys:refcount": "Valkey 9 shares no integers",
-    "keys:scan-cursor": "Valkey 9 takes a cursor of digits only",
+    "sorting:number-texts": "Valkey 9 reads numbers with a parser of its own",
     "scripting:globals-environment": "Valkey 9 has no getfenv and setfenv",
     "scripting:globals-os": "Valkey 9 has os.clock",
     "scripting:shebang-engine": "Valkey 9 has engines to choose from",
@@ -52,6 +52,8 @@ NOT_ON_REDIS: Final[dict[str, str]] = {
     "zsets:zrank-withscore": "WITHSCORE came with 7.2",
     "core:client-setinfo": "CLIENT SETINFO came with 7.2",
     "core:command-getkeys": "the arity of COMMAND GETKEYS is -3 since 7.2",
+    "sorting:store-encoding": "lists are packed since 7.2",
+    "sorting:store-encoding-large": "lists are packed since 7.2",
 }
 
 

@@ -226,6 +226,10 @@ class ListValue(Value):
             size += len(argv[i])
         self.packed = _fits(size, self.length() + len(argv) - at, limits.list_max_listpack_size, 1)
 
+    def settle(self, limits: Limits) -> None:
+        """Choose the encoding of a list that was filled at once."""
+        self.packed = _fits(self._bytes, self.length(), limits.list_max_listpack_size, 1)
+
     def shrink(self, limits: Limits) -> None:
         """Become a listpack again, after a removal, once half the limit is enough."""
         if not self.packed:

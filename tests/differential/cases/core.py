@@ -103,7 +103,8 @@ CASES = [
             ["CONFIG", "GET", "nope"],
             ["CONFIG", "GET", "hash-max-ziplist-entries"],
             ["CONFIG", "GET", "databases"],
-            ["CONFIG", "GET", "save", "appendonly"],
+            ["CONFIG", "GET", "save"],
+            ["CONFIG", "GET", "appendonly"],
         ],
     ),
     Case(
