@@ -31,7 +31,7 @@ if admitted and ARGV[5] == '1' then
   level = after
 end
 if mended then
-  state = string.format('%.0f %.0f %.0f', now, level, token)
+  state = string.format('%d %d %d', now, level, token)
   -- When the bucket is empty it needs no key; one more millisecond, since expiry counts in whole ones.
   redis.call('SET', KEYS[1], state, 'PX', math.ceil(level / drain / 1000) + 1)
 end
