@@ -114,8 +114,8 @@ INTERPRETED: Final = ["__main__.py", "cli.py", "configfile.py"]
 # gcc's level.  "2" is 3 % slower a command and takes a tenth less time to compile.
 OPT_LEVEL: Final = "3"
 
-# One C file a module, compiled on all cores.  10,000 lines of Python take 41 s of processor time, spread over the cores;
-# one C file for all takes 65 s on one core and makes a command 2 to 4 % faster.
+# One C file a module, compiled on all cores.  10,000 lines of Python take 41 s of processor time, spread over the
+# cores; one C file for all takes 65 s on one core and makes a command 2 to 4 % faster.
 ONE_C_FILE_A_MODULE: Final = True
 
 # Calls within the unit need no look-up that another library could redirect: 10 % less time a command.
