@@ -217,7 +217,7 @@ CASES = [
         [
             ["SET", "a", "x"],
             ["OBJECT", "REFCOUNT", "none"],
-            ["OBJECT", "IDLETIME", "a"],
+            
             ["OBJECT", "FREQ", "a"],
             ["OBJECT", "ENCODING", "none"],
             ["OBJECT", "NOPE", "a"],
