@@ -47,6 +47,7 @@ COMPILED: Final[list[str]] = [
     "commands/info.py",
     "commands/keys.py",
     "commands/lists.py",
+    "commands/memory.py",
     "commands/pubsub.py",
     "commands/script_host.py",
     "commands/scripting.py",

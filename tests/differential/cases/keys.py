@@ -217,7 +217,6 @@ CASES = [
         [
             ["SET", "a", "x"],
             ["OBJECT", "REFCOUNT", "none"],
-            
             ["OBJECT", "FREQ", "a"],
             ["OBJECT", "ENCODING", "none"],
             ["OBJECT", "NOPE", "a"],

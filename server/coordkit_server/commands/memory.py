@@ -1,0 +1,94 @@
+"""MEMORY (group "server"): what a key takes, measured on the objects and estimated from samples for collections."""
+
+from sys import getsizeof
+from typing import Final
+
+from coordkit_server.commands.args import integer
+from coordkit_server.commands.server import container
+from coordkit_server.context import KEY2, READONLY, Command, Context
+from coordkit_server.datatypes.hash import HashValue
+from coordkit_server.datatypes.list import ListValue
+from coordkit_server.datatypes.set import SetValue
+from coordkit_server.datatypes.zset import ZSetValue
+from coordkit_server.errors import syntax_error
+from coordkit_server.keyspace.database import Entry
+
+DEFAULT_SAMPLES: Final = 5
+# a dict holds an element in 24 bytes and an index, two thirds full at most: 60 bytes on average while it grows
+_DICT_SLOT: Final = 60
+_LIST_SLOT: Final = 8
+_FLOAT: Final = 24
+
+
+def entry_bytes(entry: Entry, samples: int) -> int:
+    """Return about how many bytes the key, its bookkeeping and its value take; `samples` 0 looks at every element."""
+    own = getsizeof(entry) + getsizeof(entry.key) + _DICT_SLOT + _LIST_SLOT
+    return own + _value_bytes(entry.value, samples)
+
+
+def _value_bytes(value: object, samples: int) -> int:
+    """Return about how many bytes a stored value takes."""
+    if isinstance(value, ListValue):
+        size = value.length()
+        return getsizeof(value) + _elements_bytes(value.range(0, _sampled(size, samples)), size, _LIST_SLOT)
+    if isinstance(value, HashValue):
+        fields = list(value.fields)
+        looked = fields[: _sampled(len(fields), samples)]
+        contents = [value.fields[field] for field in looked]
+        return (
+            getsizeof(value)
+            + _elements_bytes(looked, len(fields), _DICT_SLOT)
+            + _elements_bytes(contents, len(fields), 0)
+        )
+    if isinstance(value, SetValue):
+        members = list(value.members)
+        return getsizeof(value) + _elements_bytes(members[: _sampled(len(members), samples)], len(members), _DICT_SLOT)
+    if isinstance(value, ZSetValue):
+        size = value.length()
+        looked = value.order.range(0, _sampled(size, samples))[1]
+        return getsizeof(value) + _elements_bytes(looked, size, _DICT_SLOT + 2 * _LIST_SLOT + _FLOAT)
+    return getsizeof(value)
+
+
+def _sampled(size: int, samples: int) -> int:
+    """Return how many of `size` elements to look at."""
+    return size if samples == 0 else min(size, samples)
+
+
+def _elements_bytes(looked: list[bytes], size: int, overhead: int) -> int:
+    """Return the bytes of `size` elements like those `looked` at, each with `overhead`."""
+    if not looked:
+        return 0
+    total = 0
+    for element in looked:
+        total += getsizeof(element)
+    return size * overhead + total * size // len(looked)
+
+
+def memory_usage(cx: Context) -> object:
+    """MEMORY USAGE key [SAMPLES count] -> bytes, null if absent; count 0 looks at every element."""
+    argv = cx.argv
+    samples = DEFAULT_SAMPLES
+    if len(argv) != 3:
+        if len(argv) != 5 or argv[3].upper() != b"SAMPLES":
+            raise syntax_error()
+        samples = integer(argv[4])
+        if samples < 0:
+            raise syntax_error()
+    entry = cx.db.peek(argv[2])
+    return None if entry is None else entry_bytes(entry, samples)
+
+
+def commands() -> list[Command]:
+    """Return the row of MEMORY."""
+    return [
+        Command(
+            b"MEMORY",
+            -2,
+            0,
+            container,
+            since=b"4.0.0",
+            summary=b"Tells what keys take.",
+            subcommands=[Command(b"USAGE", -3, READONLY, memory_usage, KEY2, since=b"4.0.0")],
+        )
+    ]
