@@ -155,17 +155,33 @@ class Context:
             self.db.remove(entry)
             self.db.notify(GENERIC, b"del", entry.key)
 
-    def block(self, kind: bytes, keys: list[bytes], timeout_us: int, timeout_reply: object) -> object:
+    def block(
+        self,
+        kind: bytes,
+        keys: list[bytes],
+        timeout_us: int,
+        timeout_reply: object,
+        *,
+        wakes_on_missing: bool = False,
+    ) -> object:
         """Block the client until a key in `keys` holds a value of TYPE `kind`; return what the handler returns.
 
-        `timeout_us` 0 waits for ever.  When a key is ready the same command runs again: a handler tries first and
-        blocks if it finds nothing.  Inside MULTI or a script the reply is `timeout_reply` at once."""
+        `timeout_us` 0 waits for ever; `wakes_on_missing` wakes also when a key is removed or gets another type.  When
+        a key is ready the same command runs again: a handler tries first and blocks if it finds nothing.  Inside MULTI
+        or a script the reply is `timeout_reply` at once."""
         session = self.session
         if session.deny_blocking:
             return timeout_reply
         if session.waiter is None:
             deadline_us = self.services.clock.monotonic_us() + timeout_us if timeout_us > 0 else 0
-            waiter = Waiter(session, kind, list(dict.fromkeys(keys)), deadline_us, timeout_reply)
+            waiter = Waiter(
+                session,
+                kind,
+                list(dict.fromkeys(keys)),
+                deadline_us,
+                timeout_reply,
+                wakes_on_missing=wakes_on_missing,
+            )
             session.waiter = waiter
             session.waiting_row = self.command
             session.waiting_argv = self.argv
@@ -231,7 +247,7 @@ class CommandRunner:
         raise NotImplementedError
 
     def release(self, session: Session, reply: object) -> None:
-        """End the wait of a blocked session with `reply`."""
+        """End the wait of a blocked session that was not served (timeout, CLIENT UNBLOCK) with `reply`."""
         raise NotImplementedError
 
     def refusal(self, argv: list[bytes]) -> bytes | None:

@@ -4,6 +4,7 @@ Map: Dispatcher.execute (one request of a client), _gate (the checks that ordina
 handler, statistics), serve_ready (blocked clients), find (the command table).
 """
 
+from itertools import islice
 from typing import Final
 
 from coordkit_server.context import (
@@ -28,7 +29,7 @@ from coordkit_server.errors import (
     wrong_arity,
 )
 from coordkit_server.errors import NO_AUTH as NO_AUTH_TEXT
-from coordkit_server.keyspace.database import type_name
+from coordkit_server.keyspace.database import Database, type_name
 from coordkit_server.keyspace.waiter import Waiter
 from coordkit_server.resp.reply import BLOCKED, NO_REPLY, QUEUED, ErrorReply
 from coordkit_server.session import (
@@ -59,6 +60,9 @@ _SUBSCRIBED_COMMANDS: Final = frozenset(
 )
 # what runs at once between MULTI and EXEC
 _NEVER_QUEUED: Final = frozenset([b"EXEC", b"DISCARD", b"MULTI", b"WATCH", b"QUIT", b"RESET"])
+
+# waiters of one key that are looked at before its queue is copied
+FEW: Final = 8
 
 
 class Dispatcher(CommandRunner):
@@ -202,26 +206,39 @@ class Dispatcher(CommandRunner):
             )
         return reply
 
+    # -- blocked clients -----------------------------------------------------------------------------------------
+
     def serve_ready(self) -> None:
         """Run the commands of blocked clients again whose keys have become ready, in order of arrival."""
         self._serving = True
         state = self._state
-        state.now_ms = self._now_us // 1000  # a key may have expired while the command ran
         while state.ready:
             ready = state.ready
             state.ready = []
             for database, key in ready:
                 queue = database.waiting.get(key)
-                if queue is None:
-                    continue
-                for waiter in list(queue):
-                    entry = database.peek(key)
-                    if entry is None:
-                        if waiter.wakes_on_missing:
-                            self._retry(waiter)
-                    elif type_name(entry.value) == waiter.kind or waiter.wakes_on_missing:
-                        self._retry(waiter)
+                # one is most often enough: the queue is copied only if many can be served
+                if queue is not None and self._offer(database, key, list(islice(queue, FEW))) and len(queue) > 0:
+                    self._offer(database, key, list(queue))
         self._serving = False
+
+    def _offer(self, database: Database, key: bytes, waiters: list[Waiter]) -> bool:
+        """Let `waiters` try what is at `key` now; return False once there is nothing left for anybody."""
+        kind = self._kind_at(database, key)
+        for waiter in waiters:
+            if waiter.active and (kind == waiter.kind or waiter.wakes_on_missing):
+                self._retry(waiter)
+                kind = self._kind_at(database, key)
+            if not kind and not self._services.blocking.missing_count:
+                return False
+        return True
+
+    def _kind_at(self, database: Database, key: bytes) -> bytes:
+        """Return the type of the value at `key` by the time it is now, empty for none."""
+        self._state.now_us = self._now_us
+        self._state.now_ms = self._now_us // 1000
+        entry = database.peek(key)
+        return b"" if entry is None else type_name(entry.value)
 
     def _retry(self, waiter: Waiter) -> None:
         """Run the blocked command again; if it gets a reply, send it and let the client go on."""
@@ -233,21 +250,34 @@ class Dispatcher(CommandRunner):
             return
         cx = Context(session, self._services)
         cx.argv = session.waiting_argv
-        reply = self.call(cx, row)
-        if reply is BLOCKED:
-            return
-        self.release(session, reply)
+        reply: object = None
+        if self._state.memory_exceeded:
+            reply = self._gate(session, row, cx.argv)
+        if reply is None:
+            reply = self.call(cx, row)
+        if reply is not BLOCKED:
+            self._end_wait(session, waiter, reply)
 
     def release(self, session: Session, reply: object) -> None:
-        """End the wait of a blocked session with `reply`."""
+        """End the wait of a blocked session that was not served (timeout, CLIENT UNBLOCK) with `reply`."""
         waiter = session.waiter
         if waiter is None:
             return
+        row = session.waiting_row
+        if isinstance(row, Command):
+            row.calls += 1
+            if isinstance(reply, ErrorReply):
+                row.failed_calls += 1
+                self._stats.count_error(reply.text)
+        self._end_wait(session, waiter, reply)
+
+    def _end_wait(self, session: Session, waiter: Waiter, reply: object) -> None:
+        """Send `reply` to a blocked session and let it go on."""
         self._services.blocking.remove(waiter, session.db)
         session.waiter = None
         session.waiting_row = None
         session.waiting_argv = []
-        if session.reply_mode == REPLY_ON:
+        if session.reply_mode == REPLY_ON or wants_reply(session, reply):
             session.send(reply)
         session.sink.resume()
 
@@ -260,16 +290,15 @@ class Dispatcher(CommandRunner):
                 return
             session = waiter.client
             if isinstance(session, Session):
-                row = session.waiting_row
-                if isinstance(row, Command):
-                    row.calls += 1
                 self.release(session, waiter.timeout_reply)
 
 
 def wants_reply(session: Session, reply: object) -> bool:
     """Return True if `reply` is to be sent, in the session's reply mode (CLIENT REPLY), which moves on."""
+    if reply is BLOCKED:
+        return False  # the mode counts for the reply that is still to come
     if session.reply_mode == REPLY_ON:
-        return reply is not NO_REPLY and reply is not BLOCKED
+        return reply is not NO_REPLY
     if session.reply_mode == REPLY_SKIP_NEXT:
         session.reply_mode = REPLY_SKIP
         return False

@@ -37,6 +37,11 @@ class RawClient:
         self._file.close()
         self._socket.close()
 
+    def port(self) -> int:
+        """Our end's port, which tells this client from others."""
+        port: int = self._socket.getsockname()[1]
+        return port
+
     def send(self, data: bytes) -> None:
         """Send bytes as they are."""
         self._socket.sendall(data)

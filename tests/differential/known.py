@@ -35,6 +35,10 @@ NOT_ON_VALKEY: Final[dict[str, str]] = {
     "core:multi-watch-inside": "Valkey 9 has one text for every command that a transaction refuses",
 }
 NOT_ON_REDIS: Final[dict[str, str]] = {
+    "blocking:several keys ready at once: the order of the arguments counts": "7.0 serves the key that was ready first",
+    "blocking:another type at a key looked at earlier is an error on waking": "7.0 looks at the ready key alone",
+    "blocking:blocking commands in a script reply at once": "7.0 does not allow blocking commands in scripts",
+    "blocking:bad timeouts": "7.0 takes longer timeouts",
     "scripting:globals-environment": "Debian builds it without getfenv and setfenv",
     "scripting:api-errors": "7.0 asks redis.set_repl for two arguments in its error",
     "scripting:call-blocking": "7.0 does not allow blocking commands in scripts",

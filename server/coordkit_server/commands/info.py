@@ -63,7 +63,7 @@ def _clients(cx: Context) -> Fields:
         ("tracking_clients", 0),
         ("pubsub_clients", subscribers),
         ("watching_clients", watching),
-        ("clients_in_timeout_table", cx.services.blocking.count),
+        ("clients_in_timeout_table", cx.services.blocking.timed_count()),
         ("total_blocking_keys", _blocking_keys(cx)),
     ]
 

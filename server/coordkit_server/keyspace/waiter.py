@@ -13,11 +13,14 @@ class Waiter:
         keys: list[bytes],
         deadline_us: int,
         timeout_reply: object,
+        *,
+        wakes_on_missing: bool = False,
     ) -> None:
         self.client: Final = client
         self.kind: Final = kind
         self.keys: Final = keys
         self.deadline_us: Final = deadline_us
         self.timeout_reply: Final = timeout_reply
-        self.wakes_on_missing: bool = False  # XREADGROUP: also when the key goes away
-        self.active: bool = False
+        self.wakes_on_missing: Final = wakes_on_missing  # XREADGROUP: also when the key goes away
+        self.active: bool = False  # it is in the queues of its keys
+        self.timed: bool = False  # it is among the deadlines
