@@ -220,6 +220,17 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
         self.log.warning("User requested shutdown...")
         self.stop()
 
+    def serve_while_busy(self) -> None:
+        """Answer other clients once while a script goes on; the script's time stands still."""
+        now_ms = self.state.now_ms
+        self.dispatcher.script_busy = True
+        self.loop.glance()
+        self.state.now_ms = now_ms
+
+    def busy_over(self) -> None:
+        """Let commands run again."""
+        self.dispatcher.script_busy = False
+
     def log_warning(self, text: str) -> None:
         """Write a line to the log."""
         self.log.warning(text)

@@ -267,6 +267,14 @@ class ServerControl:
         """End the event loop after the current turn."""
         raise NotImplementedError
 
+    def serve_while_busy(self) -> None:
+        """Answer other clients once, with BUSY, while a script runs for longer than busy-reply-threshold."""
+        raise NotImplementedError
+
+    def busy_over(self) -> None:
+        """Note that no script runs for too long any more."""
+        raise NotImplementedError
+
     def log_warning(self, text: str) -> None:
         """Write a line to the log."""
         raise NotImplementedError

@@ -84,7 +84,9 @@ class Connection(Handler, Flushable, OutputSink):
     # -- input ---------------------------------------------------------------------------------------------------
 
     def on_readable(self) -> None:
-        """Read once and execute what is complete."""
+        """Read once and execute what is complete; nothing is read while a command of this client runs (a script)."""
+        if self._executing:
+            return
         try:
             data = self._socket.recv(self._read_size)
         except (BlockingIOError, InterruptedError):

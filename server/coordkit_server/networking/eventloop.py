@@ -84,24 +84,31 @@ class EventLoop:
     def run(self, hooks: TurnHooks) -> None:
         """Turn until `stop`."""
         self._running = True
-        handlers = self._handlers
-        poller = self._poller
         while self._running:
             due_us = hooks.before_wait()
             self._flush_pending()
             if self.stopped():
                 return
-            for fd, mask in poller.poll(self._wait_s(due_us)):
-                handler = handlers.get(fd)
-                if handler is None:
-                    continue
-                if mask & ~WRITE:
-                    handler.on_readable()
-                    if mask & WRITE and handlers.get(fd) is handler:
-                        handler.on_writable()
-                else:
+            self._turn(self._wait_s(due_us))
+
+    def glance(self) -> None:
+        """Handle what is ready and return at once: for a long script that lets others be answered."""
+        self._turn(0.0)
+
+    def _turn(self, wait_s: float) -> None:
+        """Wait for descriptors, handle those that are ready, flush."""
+        handlers = self._handlers
+        for fd, mask in self._poller.poll(wait_s):
+            handler = handlers.get(fd)
+            if handler is None:
+                continue
+            if mask & ~WRITE:
+                handler.on_readable()
+                if mask & WRITE and handlers.get(fd) is handler:
                     handler.on_writable()
-            self._flush_pending()
+            else:
+                handler.on_writable()
+        self._flush_pending()
 
     def _wait_s(self, due_us: int) -> float:
         """Return how long the poller may sleep."""
