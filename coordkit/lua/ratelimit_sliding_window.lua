@@ -58,7 +58,7 @@ local used = total - base
 if newest and newest - clock > window then -- set back by more than a window: as if all hits had come now
   redis.call('DEL', hits)
   redis.call('RPUSH', hits, 0, 0, clock, used)
-  redis.call('PEXPIRE', hits, math.ceil(window / 1000) + 1)
+  redis.call('PEXPIRE', hits, math.ceil(1.25 * window / 1000) + 1)
   now, newest, gone, base, total = clock, clock, 0, 0, used
 end
 
@@ -74,7 +74,11 @@ if used + cost <= limit then
     else
       redis.call('RPUSH', hits, now, total + cost)
     end
-    redis.call('PEXPIRE', hits, math.ceil((now - clock + window) / 1000) + 1)
+    -- The first hit in each quarter of a window lets the key live a quarter longer than the window: the others need not.
+    local quarter = window / 4
+    if not newest or math.floor(now / quarter) > math.floor(newest / quarter) then
+      redis.call('PEXPIRE', hits, math.ceil((now - clock + window + quarter) / 1000) + 1)
+    end
     used, newest = used + cost, now
   end
   return {used, newest and newest + window - clock or 0, 0}

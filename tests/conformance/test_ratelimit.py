@@ -174,7 +174,7 @@ async def test_every_key_has_a_time_to_live_just_past_its_use(server_url: str, a
         key = ck.keys.limit("api", algorithm.kind) + b"user:42"
         left_ms = await ck.backend.execute(("PTTL", key))
         assert isinstance(left_ms, int)
-        assert left_ms == -2 or 0 <= left_ms <= algorithm.window_s * 1000 + 2
+        assert left_ms == -2 or 0 <= left_ms <= algorithm.window_s * 1250 + 2
         if algorithm.window_s > 1:
             assert left_ms > algorithm.window_s * 1000 - 10_000
 
@@ -187,6 +187,17 @@ async def test_gcra_whose_burst_refills_in_an_instant_still_limits(server_url: s
         decisions = [await api.check("user:42") for _ in range(burst * 3)]
         took_s = time.monotonic() - started_s
         assert burst <= sum(decision.allowed for decision in decisions) <= burst + took_s * limit + 1
+
+
+async def test_sliding_window_outlives_each_of_its_hits(server_url: str) -> None:
+    async with AsyncClient.from_url(server_url) as ck:
+        api = ck.limiter("api", SlidingWindow(1000, 0.2))
+        for _ in range(40):
+            assert await api.check("user:42")
+            left_ms = await ck.backend.execute(("PTTL", ck.keys.limit("api", "sliding_window") + b"user:42"))
+            assert isinstance(left_ms, int)
+            assert 190 <= left_ms <= 252
+            await asyncio.sleep(0.01)
 
 
 async def test_clients_whose_clocks_differ_share_one_limit(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
