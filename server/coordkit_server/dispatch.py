@@ -20,6 +20,7 @@ from coordkit_server.context import (
 )
 from coordkit_server.errors import (
     BUSY_SCRIPT,
+    EXEC_ABORT_BECAUSE,
     NOT_IN_MULTI,
     OOM,
     CommandError,
@@ -140,6 +141,14 @@ class Dispatcher(CommandRunner):
         self._stats.count_error(text)
         return ErrorReply(text)
 
+    def _reject(self, session: Session, row: Command, text: bytes) -> object:
+        """Refuse `row` because of the server's state; EXEC also loses its transaction and says why."""
+        row.rejected_calls += 1
+        if row.name == b"EXEC" and session.gates & GATE_MULTI:
+            session.reset_transaction()
+            text = EXEC_ABORT_BECAUSE + text
+        return self._refuse(session, text)
+
     def _gate(self, session: Session, row: Command, argv: list[bytes]) -> object:
         """Return what a client in a special state gets instead of the command; None to let it run."""
         gates = session.gates
@@ -147,15 +156,9 @@ class Dispatcher(CommandRunner):
             row.rejected_calls += 1
             return self._refuse(session, NO_AUTH_TEXT)
         if self.script_busy and not row.flags & ALLOW_BUSY:
-            row.rejected_calls += 1
-            return self._refuse(session, BUSY_SCRIPT)
-        if self._state.memory_exceeded and (
-            row.flags & DENYOOM or (row.name == b"EXEC" and self._queue_grows(session))
-        ):
-            row.rejected_calls += 1
-            if row.name == b"EXEC":
-                session.reset_transaction()
-            return self._refuse(session, OOM)
+            return self._reject(session, row, BUSY_SCRIPT)
+        if self._state.memory_exceeded and self._grows(session, row):
+            return self._reject(session, row, OOM)
         if gates & GATE_SUBSCRIBED and row.name not in _SUBSCRIBED_COMMANDS:
             return self._refuse(
                 session,
@@ -170,12 +173,15 @@ class Dispatcher(CommandRunner):
             return QUEUED
         return None
 
-    def _queue_grows(self, session: Session) -> bool:
-        """Return True if a queued command may need more memory."""
-        for queued in session.queue:
-            row = queued.row
-            if isinstance(row, Command) and row.flags & DENYOOM:
-                return True
+    def _grows(self, session: Session, row: Command) -> bool:
+        """Return True if `row`, or what EXEC would run, may need more memory."""
+        if row.flags & DENYOOM:
+            return True
+        if row.name == b"EXEC":
+            for queued in session.queue:
+                inner = queued.row
+                if isinstance(inner, Command) and inner.flags & DENYOOM:
+                    return True
         return False
 
     def call(self, cx: Context, row: Command) -> object:

@@ -98,6 +98,7 @@ WATCH_IN_MULTI: Final = b"ERR WATCH inside MULTI is not allowed"
 EXEC_WITHOUT_MULTI: Final = b"ERR EXEC without MULTI"
 DISCARD_WITHOUT_MULTI: Final = b"ERR DISCARD without MULTI"
 EXEC_ABORT: Final = b"EXECABORT Transaction discarded because of previous errors."
+EXEC_ABORT_BECAUSE: Final = b"EXECABORT Transaction discarded because of: "
 NOT_IN_MULTI: Final = b"ERR Command not allowed inside a transaction"
 
 # scripting
