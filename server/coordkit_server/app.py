@@ -227,6 +227,10 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
         self.loop.glance()
         self.state.now_ms = now_ms
 
+    def stopping(self) -> bool:
+        """Return True once the server has been asked to end."""
+        return self._stopping
+
     def busy_over(self) -> None:
         """Let commands run again."""
         self.dispatcher.script_busy = False

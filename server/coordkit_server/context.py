@@ -271,6 +271,10 @@ class ServerControl:
         """Answer other clients once, with BUSY, while a script runs for longer than busy-reply-threshold."""
         raise NotImplementedError
 
+    def stopping(self) -> bool:
+        """Return True once the server has been asked to end."""
+        raise NotImplementedError
+
     def busy_over(self) -> None:
         """Note that no script runs for too long any more."""
         raise NotImplementedError

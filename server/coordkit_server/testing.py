@@ -54,6 +54,10 @@ class RecordedScriptServer(ScriptServer):
         self.called.append(argv)
         return self.reply
 
+    def tick(self) -> bytes | None:
+        """Let every script go on."""
+        return None
+
     def log(self, level: int, text: bytes) -> None:
         """Record the line."""
         self.logged.append((level, text))

@@ -9,11 +9,14 @@ from typing import Final
 
 from coordkit_server.context import MAY_REPLICATE, NOSCRIPT, WRITE, CommandRunner, Context, Services
 from coordkit_server.errors import (
+    NOT_BUSY,
     SCRIPT_FORBIDDEN,
+    SCRIPT_KILLED,
     SCRIPT_READ_ONLY,
     SCRIPT_UNKNOWN_COMMAND,
     SCRIPT_WRITE_FLAG,
     SCRIPT_WRONG_ARITY,
+    UNKILLABLE,
     CommandError,
 )
 from coordkit_server.resp.reply import ErrorReply
@@ -37,6 +40,10 @@ class ScriptHost(ScriptServer):
         self._scripts: Final[dict[bytes, Script]] = {}
         self._read_only: bool = False
         self._wrote: bool = False
+        self._running: bool = False
+        self._busy: bool = False
+        self._killed: bool = False
+        self._due_us: int = 0
 
     # -- scripts -------------------------------------------------------------------------------------------------
 
@@ -82,12 +89,45 @@ class ScriptHost(ScriptServer):
         session.user = caller.user
         self._read_only = read_only
         self._wrote = False
+        self._begin()
         reply = self._engine.run(script.entry, key_count, cx.argv[3:])
+        self._running = False
+        if self._busy:
+            self._busy = False
+            self._services.control.busy_over()
         if isinstance(reply, Failure):
             return self._failed(script, reply)
         if isinstance(reply, ErrorReply):
             self._services.stats.count_error(reply.text)
         return reply
+
+    def _begin(self) -> None:
+        """Note that a script starts."""
+        self._running = True
+        self._killed = False
+        clock = self._services.clock
+        self._due_us = clock.monotonic_us() + self._services.config.number("busy-reply-threshold") * 1000
+
+    def tick(self) -> bytes | None:
+        """Answer others once the script runs for too long; return the error that ends it if somebody asked for that."""
+        if not self._running:
+            return None
+        control = self._services.control
+        if not self._busy:
+            if self._services.clock.monotonic_us() < self._due_us:
+                return None
+            self._busy = True
+            control.log_warning("Slow script detected: still in execution, others get BUSY")
+        control.serve_while_busy()
+        return SCRIPT_KILLED if self._killed or control.stopping() else None
+
+    def kill(self) -> None:
+        """End the script that runs.  Raises NOTBUSY without one, UNKILLABLE once it has written."""
+        if not self._running:
+            raise CommandError(NOT_BUSY)
+        if self._wrote:
+            raise CommandError(UNKILLABLE)
+        self._killed = True
 
     def _failed(self, script: Script, failure: Failure) -> object:
         """Return the error reply of a script that raised."""

@@ -26,7 +26,6 @@ from coordkit_server.errors import (
     FUNCTION_FLUSH_MODE,
     NEGATIVE_KEYS,
     NO_SCRIPT,
-    NOT_BUSY,
     SCRIPT_FLUSH_MODE,
     TOO_MANY_KEYS,
     CommandError,
@@ -128,7 +127,8 @@ def script_help(cx: Context) -> object:
 
 def script_kill(cx: Context) -> object:
     """SCRIPT KILL -> OK; the running script ends with an error."""
-    raise CommandError(NOT_BUSY)
+    script_host(cx).kill()
+    return OK
 
 
 def script_load(cx: Context) -> object:

@@ -42,6 +42,10 @@ class ScriptServer(Executor):
         """Write to the server's log; `level` 0 (debug) to 3 (warning)."""
         raise NotImplementedError
 
+    def tick(self) -> bytes | None:
+        """Look up while a script runs: return the error that ends it, None to let it go on."""
+        raise NotImplementedError
+
     def protocol_chosen(self, resp3: bool) -> None:
         """Let the commands that the script calls from now on reply as in RESP3, or as in RESP2."""
         raise NotImplementedError
@@ -83,6 +87,7 @@ class Engine:
             attribute_filter=_refuse,
         )
         self._load_chunk: Final = self._lua.eval(b"loadstring")
+        self._start("watch", self.on_tick)
         sandbox = self._start("sandbox")
         for name in _LIBRARIES:
             self._start(name, sandbox)
@@ -135,6 +140,10 @@ class Engine:
         return lua_to_reply(result, self.resp3, self._staged)
 
     # -- callbacks -----------------------------------------------------------------------------------------------
+
+    def on_tick(self) -> bytes | None:
+        """Let the server look up."""
+        return self._server.tick()
 
     def on_call(self, *args: object) -> object:
         """Run a command for redis.call and redis.pcall."""

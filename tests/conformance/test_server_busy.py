@@ -1,0 +1,75 @@
+"""A script that does not end: others are told, and it can be killed unless it has written."""
+
+import threading
+from collections.abc import Callable, Iterator
+from queue import Queue
+
+import pytest
+
+from tests.conftest import PeerFactory
+from tests.differential.client import RawClient, Reply
+from tests.peers import Peer
+
+ENDLESS = "while true do pcall(function() while true do end end) end"
+ENDLESS_WRITER = "redis.call('set', KEYS[1], 'x') while true do end"
+
+
+@pytest.fixture(params=["bundled", "redis"])
+def busy(
+    request: pytest.FixtureRequest, start_peer: PeerFactory
+) -> Iterator[Callable[[str], tuple[Peer, Queue[Reply]]]]:
+    """A server of the test's own that runs the given script and is busy; its reply arrives in the queue."""
+    peer = start_peer(request.param, "--busy-reply-threshold", "50")
+    threads = []
+
+    def run(script: str) -> tuple[Peer, Queue[Reply]]:
+        replies: Queue[Reply] = Queue()
+
+        def call() -> None:
+            try:
+                with RawClient(peer.host, peer.port, timeout_s=30) as client:
+                    replies.put(client.call("EVAL", script, 1, "k"))
+            except ConnectionError as error:
+                replies.put(("closed", str(error)))
+
+        thread = threading.Thread(target=call)
+        thread.start()
+        threads.append(thread)
+        with RawClient(peer.host, peer.port) as client:
+            while client.call("PING") == ("+", b"PONG"):
+                pass
+        return peer, replies
+
+    yield run
+    for thread in threads:
+        thread.join(timeout=20)
+
+
+def text(reply: Reply) -> bytes:
+    assert isinstance(reply[1], bytes)
+    return reply[1]
+
+
+def test_busy_server_tells_others_and_kills_the_script(busy: Callable[[str], tuple[Peer, Queue[Reply]]]) -> None:
+    peer, replies = busy(ENDLESS)
+    with RawClient(peer.host, peer.port) as client:
+        assert text(client.call("GET", "k")).startswith(b"BUSY ")
+        assert client.call("MULTI") == ("+", b"OK")
+        assert text(client.call("GET", "k")).startswith(b"BUSY ")
+        assert text(client.call("EXEC")).startswith(b"EXECABORT ")
+        assert client.call("SCRIPT", "KILL") == ("+", b"OK")
+        while client.call("PING") != ("+", b"PONG"):
+            pass
+        assert text(client.call("SCRIPT", "KILL")).startswith(b"NOTBUSY ")
+        assert client.call("EVAL", "return 7", 0) == (":", b"7")
+    assert b"Script killed by user with SCRIPT KILL" in text(replies.get(timeout=10))
+
+
+def test_busy_script_that_has_written_is_not_killed(busy: Callable[[str], tuple[Peer, Queue[Reply]]]) -> None:
+    peer, _ = busy(ENDLESS_WRITER)
+    with RawClient(peer.host, peer.port) as client:
+        assert text(client.call("SCRIPT", "KILL")).startswith(b"UNKILLABLE ")
+        client.send(b"SHUTDOWN NOSAVE\r\n")
+        assert client.read_to_end() == b""
+    peer.process.wait(timeout=10)
+    assert not peer.alive
