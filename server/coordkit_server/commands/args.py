@@ -1,6 +1,5 @@
 """Reading arguments: integers, floats, timeouts, options, each with the error Redis gives."""
 
-from fractions import Fraction
 from math import isinf, isnan
 
 from coordkit_server.errors import (
@@ -13,7 +12,7 @@ from coordkit_server.errors import (
     CommandError,
     syntax_error,
 )
-from coordkit_server.longdouble import parse_long_double
+from coordkit_server.longdouble import LongDouble, parse_long_double
 from coordkit_server.numeric import INT64_MAX, parse_float, parse_int
 
 
@@ -49,7 +48,7 @@ def number(text: bytes, error: bytes = NOT_FLOAT) -> float:
     return value
 
 
-def long_double(text: bytes, error: bytes = NOT_FLOAT) -> Fraction | None:
+def long_double(text: bytes, error: bytes = NOT_FLOAT) -> LongDouble | None:
     """Return the long double `text`, None for an infinity; raises `error`."""
     value = parse_long_double(text)
     if value is None:

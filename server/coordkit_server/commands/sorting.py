@@ -92,10 +92,10 @@ class Pattern:
 
 def _number(text: bytes) -> float:
     """Return `text` as the C library's strtod reads all of it; raises if it does not."""
-    text, _, _ = text.partition(b"\0")
-    if not text:
-        return 0.0
-    value = parse_float(text.lstrip(_SPACES))
+    value = parse_float(text)
+    if value is None:
+        text, _, _ = text.partition(b"\0")
+        value = parse_float(text.lstrip(_SPACES)) if text else 0.0
     if value is None:
         raise CommandError(SORT_NOT_NUMBERS)
     return value

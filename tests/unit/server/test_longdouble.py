@@ -4,8 +4,36 @@ from fractions import Fraction
 from time import perf_counter
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from coordkit_server.longdouble import parse_long_double, sum_text
+from coordkit_server.longdouble import LongDouble, parse_long_double, sum_text
+
+SIGNIFICANDS = st.integers(-(2**64), 2**64)
+
+
+def exact(value: LongDouble) -> Fraction:
+    return value.significand * Fraction(2) ** value.exponent
+
+
+def nearest(value: Fraction) -> Fraction:
+    """The nearest number with a significand of 64 bits, half to even."""
+    if value == 0:
+        return value
+    exponent = 0
+    while abs(value) >= Fraction(2) ** (exponent + 64):
+        exponent += 1
+    while abs(value) < Fraction(2) ** (exponent + 63):
+        exponent -= 1
+    return round(value / Fraction(2) ** exponent) * Fraction(2) ** exponent
+
+
+def plain(value: Fraction) -> bytes:
+    """The number with 17 decimals, trailing zeros dropped."""
+    scaled = round(value * 10**17)
+    whole, part = divmod(abs(scaled), 10**17)
+    text = f"{whole}.{part:017d}".rstrip("0").rstrip(".")
+    return (f"-{text}" if scaled < 0 else text).encode()
 
 
 @pytest.mark.parametrize(
@@ -24,7 +52,22 @@ from coordkit_server.longdouble import parse_long_double, sum_text
     ],
 )
 def test_parse_number_returns_it_rounded(text: bytes, value: Fraction) -> None:
-    assert parse_long_double(text) == value
+    read = parse_long_double(text)
+    assert read is not None
+    assert exact(read) == value
+
+
+@given(digits=st.integers(-(10**30), 10**30), power=st.integers(-60, 60))
+def test_parse_any_decimal_returns_the_nearest_number(digits: int, power: int) -> None:
+    read = parse_long_double(b"%de%d" % (digits, power))
+    assert read is not None
+    assert exact(read) == nearest(digits * Fraction(10) ** power)
+
+
+@given(first=SIGNIFICANDS, second=SIGNIFICANDS, scale=st.integers(-90, 90), other=st.integers(-90, 90))
+def test_sum_text_any_numbers_is_the_rounded_sum(first: int, second: int, scale: int, other: int) -> None:
+    a, b = LongDouble(first, scale), LongDouble(second, other)
+    assert sum_text(a, b) == plain(nearest(exact(a) + exact(b)))
 
 
 @pytest.mark.parametrize(
@@ -67,7 +110,7 @@ def test_sum_text_is_plain_with_zeros_dropped(first: bytes, second: bytes, text:
 def test_sum_text_beyond_the_greatest_long_double_is_none() -> None:
     greatest = parse_long_double(b"1.18e4932")
     assert greatest is not None
-    text = sum_text(greatest, Fraction(0))
+    text = sum_text(greatest, LongDouble(0, 0))
     assert text is not None
     assert len(text) == 4933
     assert sum_text(greatest, greatest) is None
