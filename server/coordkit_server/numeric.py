@@ -10,6 +10,7 @@ INT64_MAX: Final = 9223372036854775807
 INT64_MIN: Final = -9223372036854775808
 UINT64_MAX: Final = 18446744073709551615
 _EXACT: Final = float(1 << 62)  # doubles up to here are printed as integers if they have no fraction
+_WORD_DIGITS: Final = 18  # with so many characters a sum of digits needs no big integer
 _ZERO: Final = 48
 _NINE: Final = 57
 _MINUS: Final = 45
@@ -37,14 +38,25 @@ def parse_int(text: bytes) -> int | None:
     start = 1 if first == _MINUS else 0
     if text[start] <= _ZERO:
         return None
+    if size > _WORD_DIGITS:
+        return _parse_long_int(text, start)
+    value = 0
     for i in range(start, size):
         char = text[i]
         if char < _ZERO or char > _NINE:
             return None
+        value = value * 10 + char - _ZERO
+    return -value if start else value
+
+
+def _parse_long_int(text: bytes, start: int) -> int | None:
+    """Return the integer of so many digits that it may leave 64 bits, else None."""
+    for i in range(start, len(text)):
+        char = text[i]
+        if char < _ZERO or char > _NINE:
+            return None
     value = int(text)
-    if value > INT64_MAX or value < INT64_MIN:
-        return None
-    return value
+    return value if INT64_MIN <= value <= INT64_MAX else None
 
 
 def parse_float(text: bytes) -> float | None:
