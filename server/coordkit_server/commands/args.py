@@ -1,6 +1,7 @@
 """Reading arguments: integers, floats, timeouts, options, each with the error Redis gives."""
 
-from math import isinf, isnan
+from math import ceil, isinf
+from typing import Final
 
 from coordkit_server.errors import (
     INVALID_TIMEOUT,
@@ -14,6 +15,10 @@ from coordkit_server.errors import (
 )
 from coordkit_server.longdouble import LongDouble, parse_long_double
 from coordkit_server.numeric import INT64_MAX, parse_float, parse_int
+
+_INT64_END: Final = (
+    9223372036854775808.0  # a float: compared with the integer INT64_MAX, compiled code would round that
+)
 
 
 def integer(text: bytes, error: bytes = NOT_INTEGER) -> int:
@@ -58,16 +63,19 @@ def long_double(text: bytes, error: bytes = NOT_FLOAT) -> LongDouble | None:
     return value
 
 
-def timeout_us(text: bytes) -> int:
+def timeout_us(text: bytes, now_ms: int) -> int:
     """Return a blocking timeout given in seconds as microseconds, 0 for no limit; raises the timeout errors."""
     value = parse_float(text)
-    if value is None or isnan(value):
+    if value is None:
         raise CommandError(INVALID_TIMEOUT)
-    if value * 1000 > INT64_MAX:
+    scaled = value * 1000
+    if scaled >= _INT64_END:
         raise CommandError(TIMEOUT_OUT_OF_RANGE)
-    if value < 0:
+    if scaled <= -1:
         raise CommandError(NEGATIVE_TIMEOUT)
-    ms = -int(-value * 1000 // 1)  # rounded up, as Redis does: 0.0001 waits 1 ms and not for ever
+    ms = ceil(scaled)  # 0.0001 waits 1 ms and not for ever
+    if ms > INT64_MAX - now_ms:
+        raise CommandError(TIMEOUT_OUT_OF_RANGE)
     return ms * 1000
 
 

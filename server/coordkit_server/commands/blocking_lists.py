@@ -21,7 +21,7 @@ from coordkit_server.resp.reply import NULL_ARRAY
 def _blocking_pop(cx: Context, at_head: bool) -> object:
     """Pop from the first key with elements, or wait."""
     argv = cx.argv
-    wait_us = timeout_us(argv[-1])
+    wait_us = timeout_us(argv[-1], cx.state.now_ms)
     for i in range(1, len(argv) - 1):
         entry = cx.db.lookup_write(argv[i])
         value = as_list(entry)
@@ -43,7 +43,7 @@ def brpop(cx: Context) -> object:
 def _blocking_move(cx: Context, from_head: bool, to_head: bool) -> object:
     """Move an element from the first key to the second, or wait."""
     argv = cx.argv
-    wait_us = timeout_us(argv[-1])
+    wait_us = timeout_us(argv[-1], cx.state.now_ms)
     element = move_element(cx, argv[1], argv[2], from_head, to_head)
     if element is not None:
         return element
@@ -65,7 +65,7 @@ def brpoplpush(cx: Context) -> object:
 def blmpop(cx: Context) -> object:
     """BLMPOP timeout numkeys key [key ...] LEFT|RIGHT [COUNT count] -> [key, elements], null after the timeout."""
     request = MultiPop(cx.argv, 2)
-    wait_us = timeout_us(cx.argv[1])
+    wait_us = timeout_us(cx.argv[1], cx.state.now_ms)
     elements = request.run(cx)
     if elements is not None:
         return elements

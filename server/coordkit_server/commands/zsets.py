@@ -319,7 +319,7 @@ def zpopmax(cx: Context) -> object:
 def _blocking_pop(cx: Context, highest: bool) -> object:
     """Pop from the first key with members, or wait."""
     argv = cx.argv
-    wait_us = timeout_us(argv[-1])
+    wait_us = timeout_us(argv[-1], cx.state.now_ms)
     for key in argv[1:-1]:
         entry = cx.db.lookup_write(key)
         value = as_zset(entry)
@@ -380,7 +380,7 @@ def zmpop(cx: Context) -> object:
 
 def bzmpop(cx: Context) -> object:
     """BZMPOP timeout numkeys key [key ...] MIN|MAX [COUNT count] -> [key, pairs], null after the timeout."""
-    wait_us = timeout_us(cx.argv[1])
+    wait_us = timeout_us(cx.argv[1], cx.state.now_ms)
     request = MultiPop(cx.argv, 2)
     popped = request.run(cx)
     if popped is not None:
