@@ -61,9 +61,11 @@ def _parse_long_int(text: bytes, start: int) -> int | None:
 
 def parse_float(text: bytes) -> float | None:
     """Return the double that `text` spells (decimal, exponent, `inf`; not NaN, no spaces), else None."""
-    for char in text:
-        if char not in _FLOAT_CHARS:
-            return _parse_special_float(text)
+    whole = parse_int(text)
+    if whole is not None:
+        return float(whole)
+    if text.translate(None, _FLOAT_CHARS):
+        return _parse_special_float(text)
     try:
         value = float(text)
     except ValueError:

@@ -69,7 +69,7 @@ def zadd(cx: Context) -> object:
     argv = cx.argv
     flags = 0
     at = 2
-    while at < len(argv):
+    while at < len(argv) and not argv[at].isdigit():
         option = _OPTIONS.get(argv[at].upper(), 0)
         if not option:
             break
