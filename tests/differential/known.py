@@ -60,6 +60,13 @@ NOT_ON_REDIS: Final[dict[str, str]] = {
     "sorting:store-encoding-large": "lists are packed since 7.2",
 }
 
+# case ids, for one reference with its name in front -> why events or counts of changes are not compared
+EFFECTS_DIFFER: Final[dict[str, str]] = {
+    "core:watch-expired": "when a key is found to have expired is left to chance",
+    "valkey:keys:expire-past": "Valkey 9 says `expired` of a key that a time in the past removes",
+    "valkey:strings:set-past": "Valkey 9 does not set what has expired already",
+}
+
 
 def normalise_text(text: bytes) -> bytes:
     """The error text with the server's own name taken out."""

@@ -273,7 +273,7 @@ def copy_value(value: object) -> object:
     """Return an independent copy of a stored value."""
     if isinstance(value, Value):
         return value.copy()
-    return bytes(value) if isinstance(value, bytearray) else value
+    return bytearray(value) if isinstance(value, bytearray) else value
 
 
 def encoding_name(value: object) -> bytes:

@@ -139,6 +139,7 @@ def script_load(cx: Context) -> object:
 def function_flush(cx: Context) -> object:
     """FUNCTION FLUSH [ASYNC|SYNC] -> OK; all libraries are gone."""
     _check_mode(cx, FUNCTION_FLUSH_MODE)
+    cx.state.dirty += 1
     return OK
 
 

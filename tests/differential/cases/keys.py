@@ -163,6 +163,17 @@ CASES = [
         ],
     ),
     Case(
+        "copy-encoding",
+        [
+            ["APPEND", "a", "x"],
+            ["APPEND", "a", "y"],
+            ["COPY", "a", "b"],
+            ["OBJECT", "ENCODING", "b"],
+            ["APPEND", "a", "z"],
+            ["GET", "b"],
+        ],
+    ),
+    Case(
         "move",
         [
             ["SET", "a", 1, "EX", 100],

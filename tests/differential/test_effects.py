@@ -1,0 +1,84 @@
+"""What the commands of every case do besides replying: keyspace events and the count of changes.
+
+Both decide what a replica, a cache or an append log learns, and a reply does not show them."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.differential.case import Case
+from tests.differential.client import RawClient
+from tests.differential.known import EFFECTS_DIFFER, NOT_ON_REDIS, NOT_ON_VALKEY, excused
+from tests.differential.test_cases import all_cases
+from tests.peers import Peer
+
+TABLES = {"valkey": NOT_ON_VALKEY, "redis": NOT_ON_REDIS}
+MARK = b"end-of-command"
+PATTERN = b"__key*__:*"
+
+Event = tuple[object, object]
+Effect = tuple[int, tuple[Event, ...]]
+
+
+class Observer:
+    """A second pair of eyes on a server: a subscriber, and a connection that asks and marks."""
+
+    def __init__(self, peer: Peer) -> None:
+        self.control = RawClient(peer.host, peer.port)
+        self.listener = RawClient(peer.host, peer.port)
+        self.control.call("FLUSHALL")
+        self.control.call("CONFIG", "SET", "notify-keyspace-events", "KEAn")
+        self.listener.call("SUBSCRIBE", MARK)
+        self.listener.call("PSUBSCRIBE", PATTERN)
+
+    def changes(self) -> int:
+        """How many changes the server has counted."""
+        _, text = self.control.call("INFO", "persistence")
+        assert isinstance(text, bytes)
+        for line in text.splitlines():
+            name, _, value = line.partition(b":")
+            if name == b"rdb_changes_since_last_save":
+                return int(value)
+        raise AssertionError("INFO tells no number of changes")
+
+    def events(self) -> tuple[Event, ...]:
+        """The (channel, message) of the events since the last call."""
+        self.control.call("PUBLISH", MARK, "")
+        found: list[Event] = []
+        while True:
+            _, message = self.listener.read()
+            assert isinstance(message, tuple)
+            if message[1][1] == MARK:
+                return tuple(found)
+            found.append((message[2][1], message[3][1]))
+
+    def close(self) -> None:
+        """End both connections; events are off again."""
+        self.control.call("CONFIG", "SET", "notify-keyspace-events", "")
+        self.control.close()
+        self.listener.close()
+
+
+def effects_of(case: Case, peer: Peer) -> list[Effect]:
+    """For each command of `case`: how many changes it made, and its events."""
+    observer = Observer(peer)
+    found = []
+    with RawClient(peer.host, peer.port) as client:
+        for command in case.commands:
+            before = observer.changes()
+            client.call(*command)
+            found.append((observer.changes() - before, observer.events()))
+    observer.close()
+    return found
+
+
+@pytest.mark.parametrize("reference", ["valkey", "redis"])
+@pytest.mark.parametrize("case", all_cases(), ids=lambda case: case.id)
+def test_case_has_the_effects_of_the_reference(case: Case, reference: str, running: Callable[[str], Peer]) -> None:
+    reason = case.differs or excused(TABLES[reference], case.id)
+    reason = reason or EFFECTS_DIFFER.get(case.id) or EFFECTS_DIFFER.get(f"{reference}:{case.id}")
+    if reason:
+        pytest.skip(reason)
+    expected, got = (effects_of(case, running(name)) for name in (reference, "bundled"))
+    for command, theirs, ours in zip(case.commands, expected, got, strict=True):
+        assert ours == theirs, f"{command} in {case.commands}"
