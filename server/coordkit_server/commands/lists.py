@@ -176,7 +176,7 @@ def lrange(cx: Context) -> object:
     if value is None:
         return []
     first, after = clamp(start, stop, value.length())
-    return list(value.range(first, after))
+    return value.range(first, after)
 
 
 def clamp(start: int, stop: int, size: int) -> tuple[int, int]:
