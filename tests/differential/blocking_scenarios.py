@@ -629,6 +629,7 @@ SCENARIOS = [
         a BLPOP k nan
         a BLPOP k 1e30
         a BLPOP k 9223372036854775
+        a BLPOP k 9223372036854775807
         a BLPOP k 9223372036854776
         a BLMOVE k l LEFT LEFT -0.1
         a BLMPOP -1 1 k LEFT
