@@ -1,0 +1,1 @@
+"""Other people's clients, unmodified, on the bundled server."""
