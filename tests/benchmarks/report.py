@@ -42,7 +42,8 @@ def server_cells(row: server_bench.Row) -> Cells:
 
 def client_cells(row: client_bench.Row) -> Cells:
     """One line of the clients' table."""
-    speeds = (f"{row.ops_per_s:.0f}", row.other, f"{row.other_ops_per_s:.0f}", f"{row.ratio:.2f}", f"{row.target:.2f}")
+    target = "" if row.target is None else f"{row.target:.2f}"
+    speeds = (f"{row.ops_per_s:.0f}", row.other, f"{row.other_ops_per_s:.0f}", f"{row.ratio:.2f}", target)
     client = (f"{row.client_cpu_us:.1f}", f"{row.other_client_cpu_us:.1f}")
     server = (f"{row.server_cpu_us:.1f}", f"{row.other_server_cpu_us:.1f}")
     return (row.case, str(row.concurrency), *speeds, *client, *server, verdict(row.ratio, row.target))
