@@ -78,7 +78,9 @@ def reply_to_lua(reply: object, resp3: bool, staged: Staged) -> object:
     if isinstance(reply, bytes):
         return reply
     if isinstance(reply, bool):
-        return reply if resp3 else int(reply)
+        if resp3:
+            return reply  # not in one conditional expression with int(): compiled, that is 1 instead of True
+        return int(reply)
     if isinstance(reply, int):
         return reply
     if reply is None:
@@ -144,7 +146,10 @@ class _Flattener:
         elif isinstance(reply, list):
             self._nest(b"[", reply, b"]")
         elif isinstance(reply, bool):
-            self._put(b".", reply if self._resp3 else int(reply))
+            if self._resp3:
+                self._put(b".", reply)
+            else:
+                self._put(b".", int(reply))
         elif isinstance(reply, int):
             self._put(b".", reply)
         elif isinstance(reply, Simple):

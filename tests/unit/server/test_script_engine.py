@@ -90,6 +90,7 @@ def test_call_reply_becomes_a_lua_value(lua: Runner, reply: object, script: str,
     [
         (None, "return redis.call('c') == nil", True),
         (True, "return redis.call('c') == true", True),
+        ([True, [False]], "local r = redis.call('c') return {tostring(r[1]), tostring(r[2][1])}", [b"true", b"false"]),
         (0.5, "return redis.call('c').double * 2", 1),
         (MapReply([b"a", 1]), "return redis.call('c').map.a", 1),
         (SetReply([b"a"]), "return redis.call('c').set.a", True),
