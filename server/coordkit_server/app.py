@@ -18,7 +18,7 @@ from coordkit_server.context import ServerControl, Services
 from coordkit_server.cron import Cron, check_memory
 from coordkit_server.datatypes.limits import Limits
 from coordkit_server.dispatch import Dispatcher
-from coordkit_server.errors import MAX_CLIENTS
+from coordkit_server.errors import DENIED, MAX_CLIENTS
 from coordkit_server.keyspace.blocking import Blocking
 from coordkit_server.keyspace.database import Database, KeyspaceState
 from coordkit_server.keyspace.expire import ActiveExpiry
@@ -244,10 +244,11 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
     def client_came(self, sock: socket.socket) -> None:
         """Serve a new client, or refuse it when there are too many."""
         stats = self.services.stats
-        if len(self._connections) >= self.services.config.number("maxclients"):
+        refusal = self._refusal(sock)
+        if refusal:
             stats.rejected_connections += 1
             with suppress(OSError):  # the client has gone: nobody to tell
-                sock.send(b"-" + MAX_CLIENTS + b"\r\n")
+                sock.send(b"-" + refusal + b"\r\n")
             sock.close()
             return
         stats.connections_received += 1
@@ -266,6 +267,16 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
         self._connections[session.id] = connection
         self.services.sessions[session.id] = session
         self.loop.add(sock.fileno(), connection)
+
+    def _refusal(self, sock: socket.socket) -> bytes:
+        """Return why a new client cannot be served, empty if it can."""
+        config = self.services.config
+        if len(self._connections) >= config.number("maxclients"):
+            return MAX_CLIENTS
+        guarded = config.flag("protected-mode") and not config.text("requirepass")
+        if guarded and sock.family != socket.AF_UNIX and not is_local(_address(sock, True)):
+            return DENIED
+        return b""
 
     def connection_closed(self, connection: Connection) -> None:
         """Drop everything kept for a client that has gone."""
@@ -312,6 +323,10 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
             self._apply_output_limits(config.text(name).split())
         elif name == "loglevel":
             self.log.set_level(config.text(name))
+        elif name == "appendonly" and config.flag(name):
+            self.log.warning("appendonly is on, but this server does not write an append-only file yet")
+        elif name == "save" and config.text(name):
+            self.log.warning("save points are set, but this server does not write snapshots yet")
         elif name == "maxmemory":
             check_memory(self.services)
         elif name == "dir":
@@ -325,6 +340,11 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
                 limit.hard = int(words[i + 1])
                 limit.soft = int(words[i + 2])
                 limit.soft_us = int(words[i + 3]) * 1_000_000
+
+
+def is_local(address: bytes) -> bool:
+    """Return True for the loopback address of a TCP client on this machine."""
+    return address.startswith((b"127.", b"[::1]:", b"[::ffff:127."))
 
 
 def _address(sock: socket.socket, of_peer: bool) -> bytes:
