@@ -46,12 +46,15 @@ class RecordedScriptServer(ScriptServer):
 
     def __init__(self) -> None:
         self.reply: object = None
+        self.failure: Exception | None = None
         self.called: list[list[bytes]] = []
         self.logged: list[tuple[int, bytes]] = []
 
     def call(self, argv: list[bytes]) -> object:
         """Record the command."""
         self.called.append(argv)
+        if self.failure is not None:
+            raise self.failure
         return self.reply
 
     def tick(self) -> bytes | None:

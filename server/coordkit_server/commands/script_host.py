@@ -63,10 +63,10 @@ class ScriptHost(ScriptServer):
                 flags, skip = parse_shebang(body)
             except ScriptError as error:
                 raise CommandError(error.message) from error
-            entry = self._engine.compile(body[skip:])
-            if isinstance(entry, bytes):
-                raise CommandError(b"ERR Error compiling script (new function): " + entry)
-            script = Script(sha, body, flags, entry)
+            number = self._engine.compile(body[skip:])
+            if not isinstance(number, int):
+                raise CommandError(b"ERR Error compiling script (new function): " + one_line(number))
+            script = Script(sha, body, flags, number)
             self._scripts[sha] = script
         return script
 
@@ -90,7 +90,7 @@ class ScriptHost(ScriptServer):
         self._read_only = read_only
         self._wrote = False
         self._begin()
-        reply = self._engine.run(script.entry, key_count, cx.argv[3:])
+        reply = self._engine.run(script.number, key_count, cx.argv[3:])
         self._running = False
         if self._busy:
             self._busy = False
@@ -132,10 +132,8 @@ class ScriptHost(ScriptServer):
     def _failed(self, script: Script, failure: Failure) -> object:
         """Return the error reply of a script that raised."""
         text = failure.text
-        if text is None:
-            raise CommandError(b"ERR Error running script " + script.sha + b", " + failure.source[:100])
-        if failure.source and failure.line:
-            text += b" script: " + script.sha + b", on " + failure.source + b":" + failure.line + b"."
+        if failure.source:
+            text += b" script: %b, on %b:%d." % (script.sha, failure.source, failure.line)
         text = one_line(text)
         if not failure.counted:
             raise CommandError(text)

@@ -31,13 +31,13 @@ class ScriptError(Exception):
 
 
 class Script:
-    """A loaded script.  `entry` is the Lua function that runs it, opaque here."""
+    """A loaded script.  `number` is its number in the interpreter."""
 
-    def __init__(self, sha: bytes, body: bytes, flags: int, entry: object) -> None:
+    def __init__(self, sha: bytes, body: bytes, flags: int, number: int) -> None:
         self.sha: Final = sha
         self.body: Final = body
         self.flags: Final = flags
-        self.entry: Final = entry
+        self.number: Final = number
 
 
 def script_sha(body: bytes) -> bytes:

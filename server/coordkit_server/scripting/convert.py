@@ -27,7 +27,6 @@ ERROR: Final = 2
 ARRAY: Final = 3
 SHAPED: Final = 4
 STAGED: Final = 5
-FAILED: Final = 6
 # parts in one call; a Lua C function may hold 8000 values
 LOT: Final = 4000
 
@@ -79,8 +78,8 @@ def reply_to_lua(reply: object, resp3: bool, staged: Staged) -> object:
         return reply
     if isinstance(reply, bool):
         if resp3:
-            return reply  # not in one conditional expression with int(): compiled, that is 1 instead of True
-        return int(reply)
+            return reply
+        return 1 if reply else 0
     if isinstance(reply, int):
         return reply
     if reply is None:
@@ -146,10 +145,7 @@ class _Flattener:
         elif isinstance(reply, list):
             self._nest(b"[", reply, b"]")
         elif isinstance(reply, bool):
-            if self._resp3:
-                self._put(b".", reply)
-            else:
-                self._put(b".", int(reply))
+            self._put_bool(reply)
         elif isinstance(reply, int):
             self._put(b".", reply)
         elif isinstance(reply, Simple):
@@ -164,6 +160,13 @@ class _Flattener:
             self.add(reply.reply)
         elif not self._add_typed(reply):
             self._put(b".", None if self._resp3 else False)
+
+    def _put_bool(self, value: bool) -> None:
+        """Append a boolean (compiled, `x if y else int(x)` would make an integer of it)."""
+        if self._resp3:
+            self._put(b".", value)
+        else:
+            self._put(b".", 1 if value else 0)
 
     def _add_double(self, value: float) -> None:
         """Append a double."""
@@ -221,16 +224,60 @@ class _Flattener:
         self.shape.extend(closing)
 
 
+def passed_through(reply: object) -> object:
+    """Return what becomes of `reply` on its way through a script that returns it: RESP2's types only."""
+    if isinstance(reply, bytes):
+        return reply
+    if isinstance(reply, bool):
+        return int(reply)
+    if isinstance(reply, (int, Simple)) or reply is None:
+        return reply
+    if isinstance(reply, list):
+        return _all_passed(reply)
+    if isinstance(reply, float):
+        return format_float(reply)
+    if isinstance(reply, (MapReply, SetReply, PairsReply, PushReply)):
+        return _all_passed(reply.items)
+    if isinstance(reply, VerbatimReply):
+        return reply.text
+    if isinstance(reply, BigNumber):
+        return reply.digits
+    if isinstance(reply, bytearray):
+        return bytes(reply)
+    if isinstance(reply, AttributeReply):
+        return passed_through(reply.reply)
+    return None
+
+
+def _all_passed(items: list[object]) -> list[object]:
+    """Return the elements of an array as a script passes them through."""
+    out: list[object] = []
+    for item in items:
+        out.append(item if isinstance(item, bytes) else passed_through(item))
+    return out
+
+
 # -- script to server --------------------------------------------------------------------------------------------------
 
 
-def lua_to_reply(result: object, resp3: bool, staged: Staged) -> object:
-    """Return the reply for what a script returned (not for FAILED); `resp3` after `redis.setresp(3)`."""
-    if isinstance(result, bytes):
-        return result
-    if isinstance(result, tuple):
-        return _complex_to_reply(result, resp3, staged)
-    return _scalar(result, resp3)
+def lua_to_reply(result: tuple[object, ...], resp3: bool, staged: Staged) -> object:
+    """Return the reply for what a script yielded at its end, `True, ...`; `resp3` after `redis.setresp(3)`."""
+    if len(result) == 2:
+        return _scalar(result[1], resp3)
+    payload = result[1]
+    kind = result[2]
+    if kind == ARRAY:
+        out: list[object] = []
+        for i in range(3, len(result)):
+            part = result[i]
+            out.append(part if isinstance(part, bytes) else _scalar(part, resp3))
+        return out
+    if not isinstance(payload, bytes):
+        return None
+    if kind == STATUS:
+        return _status(payload)
+    parts = staged.given() if kind == STAGED else list(result[3:])
+    return _Unflattener(payload, parts, resp3).value()
 
 
 def _scalar(value: object, resp3: bool) -> object:
@@ -253,24 +300,6 @@ def _truncated(value: float) -> int:
     if -9.2233720368547758e18 <= value < 9.2233720368547758e18:
         return int(value)
     return INT64_MIN
-
-
-def _complex_to_reply(result: tuple[object, ...], resp3: bool, staged: Staged) -> object:
-    """Return the reply for a tuple `(payload, kind, parts...)`."""
-    payload = result[0]
-    kind = result[1]
-    if kind == ARRAY:
-        out: list[object] = []
-        for i in range(2, len(result)):
-            part = result[i]
-            out.append(part if isinstance(part, bytes) else _scalar(part, resp3))
-        return out
-    if not isinstance(payload, bytes):
-        return None
-    if kind == STATUS:
-        return _status(payload)
-    parts = staged.given() if kind == STAGED else list(result[2:])
-    return _Unflattener(payload, parts, resp3).value()
 
 
 def _status(text: bytes) -> Simple:

@@ -7,28 +7,34 @@ lua/host.lua, scripts get plain values, and lupa is told to refuse every attribu
 """
 
 import pkgutil
+from collections.abc import Callable
 from hashlib import sha1
 from math import copysign, isnan
-from typing import Final
+from typing import TYPE_CHECKING, Final, cast
 
-from lupa.lua51 import LuaRuntime
+from lupa.lua51 import LuaError, LuaRuntime
 from mypy_extensions import trait
 
 from coordkit_server import REDIS_LEVEL
 from coordkit_server.executor import Executor
 from coordkit_server.numeric import format_float
-from coordkit_server.scripting.bytecode import keep_frames
+from coordkit_server.resp.reply import ErrorReply
 from coordkit_server.scripting.convert import (
     ERROR,
-    FAILED,
     LOT,
     Staged,
     lua_to_reply,
+    passed_through,
     reply_to_lua,
 )
+from coordkit_server.scripting.rewrite import CALLS_BACK, SETS_GLOBALS, rewrite
+
+if TYPE_CHECKING:
+    from lupa.lua51 import _LuaFunction
 
 _NO_ARGUMENTS: Final = b"ERR Please specify at least one argument for this redis lib call"
 _BAD_ARGUMENT: Final = b"ERR Lua redis lib command arguments must be strings or integers"
+_BAD_CALL: Final[tuple[object, ...]] = (_BAD_ARGUMENT, ERROR, False)
 # integers beyond it are written as doubles are
 _EXACT: Final = 1 << 62
 _LIBRARIES: Final[list[str]] = []
@@ -56,11 +62,9 @@ class ScriptServer(Executor):
 
 
 class Failure:
-    """A script that raised an error: its text, where (empty if unknown), and if it is in the statistics already.
+    """A script that raised an error: its text, where (empty if unknown), and if it is in the statistics already."""
 
-    Without a text the interpreter itself gave up, and `source` says why."""
-
-    def __init__(self, text: bytes | None, source: bytes, line: bytes, counted: bool) -> None:
+    def __init__(self, text: bytes, source: bytes, line: int, counted: bool) -> None:
         self.text: Final = text
         self.source: Final = source
         self.line: Final = line
@@ -91,13 +95,13 @@ class Engine:
         sandbox = self._start("sandbox")
         for name in _LIBRARIES:
             self._start(name, sandbox)
-        self._compile: Final = self._start(
+        parts = self._start(
             "host",
             sandbox,
             self.on_call,
             self.on_take,
             self.on_give,
-            self.on_patch,
+            self.on_prepare,
             self.on_log,
             self.on_setresp,
             self.on_allowed,
@@ -105,6 +109,11 @@ class Engine:
             REDIS_LEVEL.encode("ascii"),
             _version_number(),
         )
+        assert isinstance(parts, tuple)
+        self._body: Final[object] = parts[0]
+        self._compile: Final[object] = parts[1]
+        self._describe: Final[object] = parts[2]
+        self._send: Callable[[object], object] = self._new_thread()
 
     def _start(self, name: str, *args: object) -> object:
         """Run lua/`name`.lua with `args`; return what it returns."""
@@ -116,28 +125,87 @@ class Engine:
             raise RuntimeError(f"lua/{name}.lua: {chunk[1]!r}")  # noqa: TRY004 - it is a broken file
         return _call(chunk, *args)
 
+    def _new_thread(self) -> Callable[[object], object]:
+        """Return `send` of a fresh coroutine that waits for a script to run."""
+        body = cast("_LuaFunction", self._body)
+        thread = body.coroutine()
+        send = thread.send
+        send(None)
+        return send
+
     # -- running -------------------------------------------------------------------------------------------------
 
-    def compile(self, source: bytes) -> object:
-        """Return the entry of a script, or the compiler's message (bytes)."""
+    def compile(self, source: bytes) -> int | bytes:
+        """Return the number of a script in the interpreter, or the compiler's message."""
         result = _call(self._compile, source)
-        if isinstance(result, tuple):
-            return result[1]
-        return result
+        if isinstance(result, int):
+            return result
+        assert isinstance(result, tuple)
+        message = result[1]
+        return message if isinstance(message, bytes) else b""
 
-    def run(self, entry: object, key_count: int, arguments: list[bytes]) -> object:
+    def run(self, number: int, key_count: int, arguments: list[bytes]) -> object:
         """Run a script with `arguments`, of which the first `key_count` are keys; return its reply or a Failure."""
         self.resp3 = False
-        if len(arguments) > LOT:
-            values: list[object] = []
-            values.extend(arguments)
-            self._staged.put(values)
-            result = _call(entry, -1, key_count, len(arguments))
-        else:
-            result = _call(entry, key_count, *arguments)
-        if isinstance(result, tuple) and result[1] == FAILED:
-            return _failure(result)
-        return lua_to_reply(result, self.resp3, self._staged)
+        finished = False
+        try:
+            reply = self._run(number, key_count, arguments)
+            finished = True
+        except LuaError as error:
+            reply = self._failure(error)
+        finally:
+            if not finished:
+                self._send = self._new_thread()
+        return reply
+
+    def _run(self, number: int, key_count: int, arguments: list[bytes]) -> object:
+        """Run a script: answer what it calls until it has a result."""
+        send = self._send
+        result = send(self._first(number, key_count, arguments))
+        while True:
+            is_last = False
+            if isinstance(result, tuple):
+                first = result[0]
+                if first is True:
+                    return lua_to_reply(result, self.resp3, self._staged)
+                is_last = first is False
+                argv = _command(result, 1 if is_last else 0)
+            else:
+                argv = _command((result,), 0)
+            if not argv:
+                answer: object = _BAD_CALL
+            else:
+                reply = self._server.call(argv)
+                if is_last and not self.resp3 and not isinstance(reply, ErrorReply):
+                    return passed_through(reply)
+                answer = reply_to_lua(reply, self.resp3, self._staged)
+            result = send(_after_false(answer) if is_last else answer)
+
+    def _first(self, number: int, key_count: int, arguments: list[bytes]) -> tuple[object, ...]:
+        """Return what starts a script."""
+        size = len(arguments)
+        if size == 1:
+            return (number, key_count, arguments[0])
+        if size == 2:
+            return (number, key_count, arguments[0], arguments[1])
+        if size <= LOT:
+            return (number, key_count, *arguments)
+        values: list[object] = []
+        values.extend(arguments)
+        self._staged.put(values)
+        return (number, -1, key_count, size)
+
+    def _failure(self, error: LuaError) -> Failure:
+        """Return the error that ended the script."""
+        found = _call(self._describe, str(error).encode("latin-1", "replace"))
+        assert isinstance(found, tuple)
+        text, source, line, counted = found
+        return Failure(
+            text if isinstance(text, bytes) else b"ERR unknown error",
+            source if isinstance(source, bytes) else b"",
+            line if isinstance(line, int) else 0,
+            counted is True,
+        )
 
     # -- callbacks -----------------------------------------------------------------------------------------------
 
@@ -147,17 +215,12 @@ class Engine:
 
     def on_call(self, *args: object) -> object:
         """Run a command for redis.call and redis.pcall."""
-        argv: list[bytes] = []
-        for arg in args or self._staged.given():
-            if isinstance(arg, bytes):
-                argv.append(arg)
-            else:
-                text = _number_text(arg)
-                if text is None:
-                    return (_BAD_ARGUMENT, ERROR, False)
-                argv.append(text)
-        if not argv:
+        values = args or tuple(self._staged.given())
+        if not values:
             return (_NO_ARGUMENTS, ERROR, False)
+        argv = _command(values, 0)
+        if not argv:
+            return _BAD_CALL
         return reply_to_lua(self._server.call(argv), self.resp3, self._staged)
 
     def on_take(self) -> tuple[object, ...]:
@@ -168,9 +231,10 @@ class Engine:
         """Take a lot of values."""
         self._staged.give(args)
 
-    def on_patch(self, dumped: bytes) -> bytes:
-        """Rewrite tail calls."""
-        return keep_frames(dumped)
+    def on_prepare(self, dumped: bytes) -> tuple[bytes, bool, bool]:
+        """Return what to load for a compiled script, whether it has to call back, and whether it sets globals."""
+        code, flags = rewrite(dumped)
+        return code, flags & CALLS_BACK != 0, flags & SETS_GLOBALS != 0
 
     def on_log(self, level: int, text: bytes) -> None:
         """Write to the log."""
@@ -183,14 +247,11 @@ class Engine:
 
     def on_allowed(self, *args: object) -> object:
         """Answer redis.acl_check_cmd."""
-        argv: list[bytes] = []
-        for arg in args:
-            text = arg if isinstance(arg, bytes) else _number_text(arg)
-            if text is None:
-                return (False, _BAD_ARGUMENT[4:])
-            argv.append(text)
-        if not argv:
+        if not args:
             return (False, _NO_ARGUMENTS[4:])
+        argv = _command(args, 0)
+        if not argv:
+            return (False, _BAD_ARGUMENT[4:])
         verdict = self._server.allowed(argv)
         if verdict < 0:
             return (False, b"Invalid command passed to redis.acl_check_cmd()")
@@ -225,15 +286,23 @@ def _number_text(value: object) -> bytes | None:
     return None
 
 
-def _failure(result: tuple[object, ...]) -> Failure:
-    """Return the error that lua/host.lua describes; one that is no table has a text only."""
-    if len(result) == 2:
-        message = result[0]
-        return Failure(None, message if isinstance(message, bytes) else b"", b"", False)
-    text, source, line = result[0], result[2], result[3]
-    return Failure(
-        text if isinstance(text, bytes) else None,
-        source if isinstance(source, bytes) else b"",
-        line if isinstance(line, bytes) else b"",
-        result[4] is True,
-    )
+def _command(values: tuple[object, ...], start: int) -> list[bytes]:
+    """Return the values from `start` on as a command, [] if one of them is neither text nor number."""
+    argv: list[bytes] = []
+    for i in range(start, len(values)):
+        value = values[i]
+        if isinstance(value, bytes):
+            argv.append(value)
+        else:
+            text = _number_text(value)
+            if text is None:
+                return []
+            argv.append(text)
+    return argv
+
+
+def _after_false(values: object) -> tuple[object, ...]:
+    """Return what tells a script that waits for its last reply that this is it."""
+    if isinstance(values, tuple):
+        return (False, *values)
+    return (False, values)

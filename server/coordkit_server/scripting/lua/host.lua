@@ -1,24 +1,32 @@
 -- host: the border between the server and scripts: `redis.*`, conversion of replies, running a script.
 --
+-- Scripts run one after the other in one coroutine, which yields to the server each time a script calls a command: a
+-- resume costs half of a callback.  What is yielded is a command's arguments; `false` and the arguments of a command
+-- whose reply is the script's result; or `true` and a script's result.  A coroutine cannot yield while a C function or a metamethod runs a script's
+-- function (pcall, table.sort...), so scripts that may do that (rewrite.py judges) call the server back.
+--
 -- Values cross the border as plain arguments and results, because a table costs a microsecond and its parts some more.
--- A server reply arrives as one value (string, number, boolean, nil) or as `payload, kind, parts...`:
+-- A reply arrives as one value (string, number, boolean, nil) or as `payload, kind, parts...`:
 --   STATUS text     ERROR text, counted     ARRAY parts: its elements     SHAPED shape, parts     STAGED shape, count
 -- A shape spells a nested value, one character a token: `.` next part; `+` `-` `,` `(` status, error, double, big
 -- number from the next part; `=` verbatim string from two; `[ ]` array, `{ }` map (key, value...), `< >` set.
--- STAGED: there are too many parts for one call; `take()` returns the next lot.
--- A script's result leaves in the same way; FAILED is message, source, line, counted.
+-- STAGED: there are too many parts for one call; `take()` returns the next lot.  A script's result leaves alike, its
+-- parts in lots through `give`.
 --
 -- Arguments: the table of sandbox.lua, then functions of the server.
-local sandbox, call_server, take, give, patch, log, set_protocol, is_allowed, sha1hex, version, version_number = ...
-local STATUS, ERROR, ARRAY, SHAPED, STAGED, FAILED = 1, 2, 3, 4, 5, 6
-local LOT = 4000    -- parts in one call: a C function may hold 8000 values
-local MANY = 100    -- arguments of a command are passed in lots of so many: one call with n costs n * n
+local sandbox, call_server, take, give, prepare, log, set_protocol, is_allowed, sha1hex, version, version_number = ...
+local STATUS, ERROR, ARRAY, SHAPED, STAGED = 1, 2, 3, 4, 5
+local LOT = 4000    -- parts that `take` returns: a C function may hold 8000 values
+local FEW = 24      -- values that a yield may carry: lupa makes no room for more than the 40 that a stack starts with
+local MANY = 100    -- values that `give` takes: for the callback of n values lupa builds n tuples
 
-local globals, env, load_text = sandbox.globals, sandbox.env, sandbox.load_text
-local type, error, select, unpack, xpcall, tostring, tonumber = type, error, select, unpack, xpcall, tostring, tonumber
+local globals, env, hot, load_text, throw =
+  sandbox.globals, sandbox.env, sandbox.hot, sandbox.load_text, sandbox.throw
+local type, select, unpack, tostring, tonumber = type, select, unpack, tostring, tonumber
 local rawget, next, floor, getmetatable = rawget, next, math.floor, getmetatable
 local byte, sub, find, gsub, concat = string.byte, string.sub, string.find, string.gsub, table.concat
 local loadstring, dump, setfenv, getinfo = loadstring, string.dump, setfenv, debug.getinfo
+local yield, running = coroutine.yield, coroutine.running
 
 -- server to script ---------------------------------------------------------------------------------------------------
 
@@ -111,19 +119,16 @@ local function finish_call(value, kind, ...)
   if kind == nil then return value end
   if kind == STATUS then return {ok = value} end
   if kind == ARRAY then return {...} end
-  if kind == ERROR then error({err = value, ignore_error_stats_update = (...) or nil}, 0) end
+  if kind == ERROR then throw({err = value, ignore_error_stats_update = (...) or nil}) end
   return build_shaped(value, kind, ...)
 end
 
--- Passes `...` to the server in lots; the last one stays for the call itself.
-local function give_many(first, ...)
-  local arguments = {...}
-  local count = select("#", ...)
-  give(true, first)
+-- Passes `values` to the server, `count` of them, in lots.
+local function give_all(values, count)
+  give(true)
   for from = 1, count, MANY do
     local to = from + MANY - 1
-    if to > count then to = count end
-    give(false, unpack(arguments, from, to))
+    give(false, unpack(values, from, to < count and to or count))
   end
 end
 
@@ -135,24 +140,59 @@ local redis = {
   REDIS_VERSION = version, REDIS_VERSION_NUM = version_number,
 }
 
+local cannot_yield = false   -- the running script calls the server back
+
+local function call_back(count, ...)
+  if count <= MANY then return call_server(...) end
+  give_all({...}, count)
+  return call_server()
+end
+
 function redis.call(...)
-  if select("#", ...) > MANY then
-    give_many(...)
-    return finish_call(call_server())
-  end
-  return finish_call(call_server(...))
+  local count, name = select("#", ...), ...
+  if cannot_yield or count > FEW or not name or name == true then return finish_call(call_back(count, ...)) end
+  return finish_call(yield(...))
 end
 
 function redis.pcall(...)
-  if select("#", ...) > MANY then
-    give_many(...)
-    return finish_pcall(call_server())
-  end
-  return finish_pcall(call_server(...))
+  local count, name = select("#", ...), ...
+  if cannot_yield or count > FEW or not name or name == true then return finish_pcall(call_back(count, ...)) end
+  return finish_pcall(yield(...))
+end
+
+-- What rewritten scripts call in place of redis.call and redis.pcall: `checked` where number and kind of the arguments
+-- are known, `unused` where the reply is not wanted either, `returned` where it is the script's result.
+hot["redis.call checked"] = function(...)
+  return finish_call(yield(...))
+end
+
+local function finish_unused(value, kind, ...)
+  if kind == ERROR then throw({err = value, ignore_error_stats_update = (...) or nil}) end
+end
+
+hot["redis.call unused"] = function(...)
+  return finish_unused(yield(...))
+end
+
+hot["redis.pcall checked"] = function(...)
+  return finish_pcall(yield(...))
+end
+
+hot["redis.pcall unused"] = yield
+
+local NEXT = {}   -- what a script returns to say that the server has its result and has sent the next script
+
+local function finish_returned(first, ...)
+  if first == false then return finish_call(...) end
+  return NEXT, first, ...
+end
+
+hot["redis.call returned"] = function(...)
+  return finish_returned(yield(false, ...))
 end
 
 local function raise(text)
-  error({err = "ERR " .. text}, 0)
+  throw({err = "ERR " .. text})
 end
 
 -- Returns the error table for `text`, which may start with a code or not, and with `-` or not.
@@ -310,19 +350,15 @@ local function send_shaped(t)
   flatten_table(t, 1)
   local text, sent, count = concat(tokens), values, filled
   tokens, values = nil, nil
-  if count <= LOT then return text, SHAPED, unpack(sent, 1, count) end
-  give(true)
-  for from = 1, count, LOT do
-    local to = from + LOT - 1
-    give(false, unpack(sent, from, to < count and to or count))
-  end
-  return text, STAGED
+  if count <= FEW - 3 then return true, text, SHAPED, unpack(sent, 1, count) end
+  give_all(sent, count)
+  return true, text, STAGED
 end
 
 local function send_table(t)
   if getmetatable(t) ~= nil then return send_shaped(t) end
   if t.ok ~= nil then
-    if type(t.ok) == "string" and t.err == nil then return t.ok, STATUS end
+    if type(t.ok) == "string" and t.err == nil then return true, t.ok, STATUS end
     return send_shaped(t)
   end
   if t.err ~= nil or t.double ~= nil or t.big_number ~= nil or t.verbatim_string ~= nil or t.map ~= nil or t.set ~= nil
@@ -336,61 +372,19 @@ local function send_table(t)
     count = count + 1
     value = t[count + 1]
   end
-  if count > LOT then return send_shaped(t) end
-  return nil, ARRAY, unpack(t, 1, count)
+  if count > FEW - 3 then return send_shaped(t) end
+  return true, nil, ARRAY, unpack(t, 1, count)
 end
 
--- Returns the error as a table with the place in the script where it was raised.
-local function locate(err)
-  local level = 2
-  local info = getinfo(level, "Sl")
-  if info and info.what == "C" then
-    level = level + 1
-    info = getinfo(level, "Sl")
-  end
-  while info and (info.what == "tail" or sub(info.source, 1, 9) == "=coordkit") do
-    level = level + 1
-    info = getinfo(level, "Sl")
-  end
-  if type(err) ~= "table" then err = {err = "ERR " .. tostring(err)} end
-  if info and info.what ~= "C" then
-    err.source = info.source
-    err.line = info.currentline
-  end
-  return err
-end
-
-local function text_of(value)
-  local kind = type(value)
-  return (kind == "string" or kind == "number") and tostring(value) or nil
-end
-
-local function conclude(ok, result)
-  local kind = type(result)
-  if ok then
-    if kind == "string" or kind == "number" or kind == "boolean" then return result end
-    if kind == "table" then return send_table(result) end
-    return nil
-  end
-  if kind ~= "table" then return text_of(result) or "execution failure", FAILED end
-  return text_of(result.err) or "ERR unknown error", FAILED, text_of(result.source), text_of(result.line),
-    result.ignore_error_stats_update == true
-end
-
-local function set_one_key(key, ...)
-  globals.KEYS = {key}
-  globals.ARGV = {...}
-end
+-- running ------------------------------------------------------------------------------------------------------------
 
 local function set_arguments(key_count, ...)
   if key_count == 0 then
-    globals.KEYS = {}
-    globals.ARGV = {...}
-  elseif key_count == 1 then
-    set_one_key(...)
+    hot.KEYS = {}
+    hot.ARGV = {...}
   else
-    globals.KEYS = {unpack({...}, 1, key_count)}
-    globals.ARGV = {select(key_count + 1, ...)}
+    hot.KEYS = {unpack({...}, 1, key_count)}
+    hot.ARGV = {select(key_count + 1, ...)}
   end
 end
 
@@ -399,31 +393,101 @@ local function set_staged(key_count, count)
   local keys, rest = {}, {}
   for i = 1, key_count do keys[i] = all[i] end
   for i = key_count + 1, count do rest[i - key_count] = all[i] end
-  globals.KEYS, globals.ARGV = keys, rest
+  hot.KEYS, hot.ARGV = keys, rest
 end
 
--- Returns a function that runs the script: number of keys, then keys and arguments, or -1 and two counts if they
--- are to be taken in lots.
-local function make_entry(script)
-  return function(key_count, ...)
-    if key_count < 0 then
-      set_staged(...)
-    elseif key_count == 1 then
-      set_one_key(...)
-    else
-      set_arguments(key_count, ...)
-    end
-    return conclude(xpcall(script, locate))
+local scripts = {}      -- number -> function
+local server_thread
+
+local serve
+
+-- Yields the result of a script, and goes on with the next.
+local function conclude(result, ...)
+  if result == NEXT then return serve(...) end
+  cannot_yield = false
+  local kind = type(result)
+  if kind == "string" or kind == "number" or kind == "boolean" then return serve(yield(true, result)) end
+  if kind == "table" then return serve(yield(send_table(result))) end
+  return serve(yield(true, nil))
+end
+
+-- Runs script `id` with keys and arguments (key_count -1: two counts, the values are to be taken), for ever: all calls
+-- here are tail calls.
+function serve(id, key_count, first, ...)
+  if key_count == 1 then
+    hot.KEYS = {first}
+    hot.ARGV = {...}
+  elseif first == nil then
+    hot.KEYS = {}
+    hot.ARGV = {}
+  elseif key_count >= 0 then
+    set_arguments(key_count, first, ...)
+  else
+    set_staged(first, ...)
   end
+  return conclude(scripts[id]())
 end
 
--- Returns the entry of a script, or nil and the compiler's message.  `patch` turns those tail calls that would lose
--- the line number of an error into plain calls.
+-- The body of the coroutine.
+local function start()
+  server_thread = running()
+  cannot_yield = false
+  return serve(yield())
+end
+
+-- Returns the number of a script, or nil and the compiler's message.
 local function compile(source)
   local chunk, message = load_text(source, "@user_script")
   if not chunk then return nil, message end
-  return make_entry(setfenv(loadstring(patch(dump(chunk)), "@user_script"), env))
+  local code, calls_back, sets_globals = prepare(dump(chunk))
+  local script = setfenv(loadstring(code, "@user_script"), sets_globals and env or hot)
+  local id = #scripts + 1
+  scripts[id] = script
+  if calls_back then
+    scripts[id] = function()
+      cannot_yield = true
+      return script()
+    end
+  end
+  return id
 end
 
+-- Returns where the coroutine that has died was: the information on a function of a script, or nil.
+local function place_of_death()
+  local level = 0
+  local info = getinfo(server_thread, level, "Sl")
+  if info and info.what == "C" then
+    level = 1
+    info = getinfo(server_thread, level, "Sl")
+  end
+  while info and (info.what == "tail" or sub(info.source, 1, 9) == "=coordkit") do
+    level = level + 1
+    info = getinfo(server_thread, level, "Sl")
+  end
+  if info and info.what ~= "C" then return info end
+end
+
+local function text_of(value)
+  local kind = type(value)
+  return (kind == "string" or kind == "number") and tostring(value) or nil
+end
+
+-- Returns text, source, line and `counted` of the error that ended the coroutine; `message` is empty if the error was
+-- no text.
+local function describe(message)
+  local err = message
+  if message == "" then err = sandbox.raised() end
+  local info = place_of_death() or {}
+  local text, counted = nil, false
+  if type(err) == "table" then
+    text = text_of(err.err) or "ERR unknown error"
+    counted = err.ignore_error_stats_update == true
+  else
+    text = "ERR " .. tostring(err)
+  end
+  return text, info.source, info.currentline, counted
+end
+
+sandbox.fill_hot()
 for name in next, sandbox.state_globals do sandbox.state_globals[name] = nil end
-return compile
+return start, compile, describe

@@ -5,6 +5,9 @@
 -- stays empty.  The state's own global table is emptied at the end and never reached: functions of this file keep it
 -- as their environment, which is how they are told from functions of scripts.
 --
+-- Functions that never assign to a global read them from `hot` instead: a plain copy of the environment, no table that
+-- scripts reach, with KEYS, ARGV and what rewritten code names.
+--
 -- Arguments: none.  Returns a table of what the other files need; see its end.
 local state_globals = getfenv(0)
 local getfenv, setfenv, getmetatable, setmetatable = getfenv, setfenv, getmetatable, setmetatable
@@ -29,7 +32,13 @@ local function protect(real)
   return proxy
 end
 
+local hot = {}
+
 local function missing_global(_, name)
+  if name == "KEYS" or name == "ARGV" then
+    local value = rawget(hot, name)
+    if value ~= nil then return value end
+  end
   local kind = type(name)
   if kind ~= "string" and kind ~= "number" then
     error("Second argument to luaProtectedTableError must be a string or number", 2)
@@ -47,6 +56,7 @@ end
 local globals = setmetatable({}, {__index = missing_global})
 local env = protect(globals)
 shown_meta[env] = protect({__index = missing_global})
+setmetatable(hot, getmetatable(globals))
 local string_meta = getmetatable("")
 local shown_string_meta
 
@@ -89,26 +99,37 @@ function globals.rawget(...)
   local count = select("#", ...)
   if type(t) ~= "table" then bad_argument(1, "rawget", "table", count, t) end
   if count < 2 then error("bad argument #2 to 'rawget' (value expected)", 2) end
+  if t == env and (key == "KEYS" or key == "ARGV") then return rawget(hot, key) end
   return rawget(real_of[t] or t, key)
+end
+
+local function copy(t)
+  local result = {}
+  for name, value in pairs(t) do result[name] = value end
+  return result
+end
+
+-- Returns what is behind a proxy, as a table of its own; other tables as they are.
+local function contents(t)
+  local real = real_of[t]
+  if not real then return t end
+  local result = copy(real)
+  if t == env then result.KEYS, result.ARGV = rawget(hot, "KEYS"), rawget(hot, "ARGV") end
+  return result
 end
 
 function globals.next(...)
   local t, key = ...
   if type(t) ~= "table" then bad_argument(1, "next", "table", select("#", ...), t) end
-  local ok, found, value = pcall(next, real_of[t] or t, key)
+  local ok, found, value = pcall(next, contents(t), key)
   if not ok then error(found, 2) end
   return found, value
-end
-
-local function next_behind(proxy, key)
-  return next(real_of[proxy], key)
 end
 
 function globals.pairs(...)
   local t = ...
   if type(t) ~= "table" then bad_argument(1, "pairs", "table", select("#", ...), t) end
-  if real_of[t] then return next_behind, t, nil end
-  return next, t, nil
+  return next, contents(t), nil
 end
 
 -- Returns the function running at `level` of the script that called the caller of this function.
@@ -125,7 +146,7 @@ function globals.getfenv(target)
   if type(target) == "number" then target = function_at(target, "getfenv") end
   if type(target) ~= "function" then bad_argument(1, "getfenv", "number", 1, target) end
   local found = getfenv(target)
-  return found == state_globals and env or found
+  return (found == state_globals or found == hot) and env or found
 end
 
 function globals.setfenv(...)
@@ -150,7 +171,7 @@ local function plain_error(ok, err, ...)
 end
 
 function globals.pcall(...)
-  if select("#", ...) == 0 then error("bad argument #1 to 'pcall' (value expected)", 2) end
+  if select("#", ...) == 0 then return false, "attempt to call a boolean value" end
   return plain_error(pcall(...))
 end
 
@@ -184,8 +205,23 @@ function globals.load(...)
   return load_text(concat(parts), name or "=(load)")
 end
 
+-- The value of the last error: the host gets only the text of one that ends a script.
+local raised
+
+local function throw(value)
+  raised = value
+  error(value, 0)
+end
+
+function globals.error(...)
+  local value, level = ...
+  raised = value
+  level = tonumber(level) or 1
+  error(value, level > 0 and level + 1 or level)
+end
+
 for _, name in ipairs {
-  "assert", "collectgarbage", "error", "gcinfo", "ipairs", "rawequal", "select", "tonumber", "tostring", "type",
+  "assert", "collectgarbage", "gcinfo", "ipairs", "rawequal", "select", "tonumber", "tostring", "type",
   "unpack", "xpcall", "_VERSION",
 } do
   globals[name] = state_globals[name]
@@ -193,12 +229,6 @@ end
 globals._G = env
 
 -- libraries --------------------------------------------------------------------------------------------------------
-
-local function copy(library)
-  local result = {}
-  for name, value in pairs(library) do result[name] = value end
-  return result
-end
 
 local string_library = copy(string)
 function string_library.dump(...)
@@ -231,7 +261,7 @@ function table_library.sort(t, ...)
   sort(t, ...)
 end
 function table_library.foreach(t, ...)
-  return foreach(real_of[t] or t, ...)
+  return foreach(contents(t), ...)
 end
 globals.table = protect(table_library)
 globals.coroutine = protect(copy(coroutine))
@@ -279,10 +309,16 @@ end
 globals.math = protect(math_library)
 
 return {
-  globals = globals,            -- behind the environment of scripts: KEYS, ARGV and the libraries are put here
+  globals = globals,            -- behind the environment of scripts: the libraries are put here
   env = env,                    -- the environment of scripts
+  hot = hot,                    -- the same, for functions that never assign to a global
+  fill_hot = function()
+    for name, value in pairs(globals) do hot[name] = value end
+  end,
   protect = protect,            -- table -> read-only proxy
   load_text = load_text,        -- source, chunk name -> function in `env`, or nil and a message
   bad_argument = bad_argument,
+  throw = throw,                -- raises a value
+  raised = function() return raised end,
   state_globals = state_globals,
 }
