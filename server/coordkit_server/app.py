@@ -223,9 +223,11 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
     def serve_while_busy(self) -> None:
         """Answer other clients once while a script goes on; the script's time stands still."""
         now_ms = self.state.now_ms
+        now_us = self.state.now_us
         self.dispatcher.script_busy = True
         self.loop.glance()
         self.state.now_ms = now_ms
+        self.state.now_us = now_us
 
     def stopping(self) -> bool:
         """Return True once the server has been asked to end."""

@@ -114,7 +114,7 @@ SCRIPT_READ_ONLY: Final = b"ERR Write commands are not allowed from read-only sc
 SCRIPT_WRITE_FLAG: Final = b"ERR Can not execute a script with write flag using *_ro command."
 SCRIPT_FLUSH_MODE: Final = b"ERR SCRIPT FLUSH only support SYNC|ASYNC option"
 FUNCTION_FLUSH_MODE: Final = b"ERR FUNCTION FLUSH only supports SYNC|ASYNC option"
-SCRIPT_KILLED: Final = b"ERR Error running script: Script killed by user with SCRIPT KILL."
+SCRIPT_KILLED: Final = b"ERR Script killed by user with SCRIPT KILL..."
 UNKILLABLE: Final = (
     b"UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait the script "
     b"termination or kill the server in a hard way using the SHUTDOWN NOSAVE command."

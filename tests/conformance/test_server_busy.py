@@ -11,6 +11,8 @@ from tests.differential.client import RawClient, Reply
 from tests.peers import Peer
 
 ENDLESS = "while true do pcall(function() while true do end end) end"
+ENDLESS_CALLS = "while true do redis.call('get', KEYS[1]) end"
+ENDLESS_COROUTINE = "coroutine.wrap(function() while true do end end)()"
 ENDLESS_WRITER = "redis.call('set', KEYS[1], 'x') while true do end"
 
 
@@ -63,6 +65,18 @@ def test_busy_server_tells_others_and_kills_the_script(busy: Callable[[str], tup
         assert text(client.call("SCRIPT", "KILL")).startswith(b"NOTBUSY ")
         assert client.call("EVAL", "return 7", 0) == (":", b"7")
     assert b"Script killed by user with SCRIPT KILL" in text(replies.get(timeout=10))
+
+
+@pytest.mark.parametrize("script", [ENDLESS_CALLS, ENDLESS_COROUTINE])
+def test_busy_script_wherever_it_loops_can_be_killed(
+    busy: Callable[[str], tuple[Peer, Queue[Reply]]], script: str
+) -> None:
+    peer, replies = busy(script)
+    with RawClient(peer.host, peer.port) as client:
+        assert client.call("SCRIPT", "KILL") == ("+", b"OK")
+    answer = text(replies.get(timeout=10))
+    assert b"Script killed by user with SCRIPT KILL... script: " in answer
+    assert answer.endswith(b", on @user_script:1.")
 
 
 def test_busy_script_that_has_written_is_not_killed(busy: Callable[[str], tuple[Peer, Queue[Reply]]]) -> None:

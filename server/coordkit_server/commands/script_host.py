@@ -89,7 +89,8 @@ class ScriptHost(ScriptServer):
         session.user = caller.user
         self._read_only = read_only
         self._wrote = False
-        self._begin()
+        self._running = True
+        self._killed = False
         reply = self._engine.run(script.number, key_count, cx.argv[3:])
         self._running = False
         if self._busy:
@@ -101,25 +102,23 @@ class ScriptHost(ScriptServer):
             self._services.stats.count_error(reply.text)
         return reply
 
-    def _begin(self) -> None:
-        """Note that a script starts."""
-        self._running = True
-        self._killed = False
-        clock = self._services.clock
-        self._due_us = clock.monotonic_us() + self._services.config.number("busy-reply-threshold") * 1000
-
     def tick(self) -> bytes | None:
         """Answer others once the script runs for too long; return the error that ends it if somebody asked for that."""
+        services = self._services
         if not self._running:
             return None
-        control = self._services.control
         if not self._busy:
-            if self._services.clock.monotonic_us() < self._due_us:
+            ran_ms = (services.clock.now_us() - services.state.now_us) // 1000
+            threshold_ms = services.config.number("busy-reply-threshold")
+            if ran_ms < threshold_ms or threshold_ms == 0:
                 return None
             self._busy = True
-            control.log_warning("Slow script detected: still in execution, others get BUSY")
-        control.serve_while_busy()
-        return SCRIPT_KILLED if self._killed or control.stopping() else None
+            services.log.warning(
+                "Slow script detected: still in execution after %d milliseconds. You can try killing the script using "
+                "the SCRIPT KILL command." % ran_ms
+            )
+        services.control.serve_while_busy()
+        return SCRIPT_KILLED if self._killed or services.control.stopping() else None
 
     def kill(self) -> None:
         """End the script that runs.  Raises NOTBUSY without one, UNKILLABLE once it has written."""

@@ -91,8 +91,8 @@ class Engine:
             attribute_filter=_refuse,
         )
         self._load_chunk: Final = self._lua.eval(b"loadstring")
-        self._start("watch", self.on_tick)
         sandbox = self._start("sandbox")
+        self._start("watch", sandbox, self.on_tick)
         for name in _LIBRARIES:
             self._start(name, sandbox)
         parts = self._start(

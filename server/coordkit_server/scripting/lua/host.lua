@@ -432,6 +432,7 @@ end
 local function start()
   server_thread = running()
   cannot_yield = false
+  sandbox.arm()
   return serve(yield())
 end
 

@@ -264,7 +264,8 @@ function table_library.foreach(t, ...)
   return foreach(contents(t), ...)
 end
 globals.table = protect(table_library)
-globals.coroutine = protect(copy(coroutine))
+local coroutine_library = copy(coroutine)
+globals.coroutine = protect(coroutine_library)
 
 -- The generator of math.random is Redis's: x = (0x5DEECE66D x + 0xB) mod 2^48, here in two halves of 24 bits; a draw
 -- is the top 31 bits.
@@ -317,6 +318,7 @@ return {
   end,
   protect = protect,            -- table -> read-only proxy
   load_text = load_text,        -- source, chunk name -> function in `env`, or nil and a message
+  coroutines = coroutine_library,
   bad_argument = bad_argument,
   throw = throw,                -- raises a value
   raised = function() return raised end,
