@@ -76,3 +76,13 @@ class RawClient:
     def _bulk(self, size: int) -> bytes:
         data = self._file.read(size + 2)
         return data[:-2]
+
+    def changes(self) -> int:
+        """How many changes of keys the server has counted."""
+        _, text = self.call("INFO", "persistence")
+        assert isinstance(text, bytes)
+        for line in text.splitlines():
+            name, _, value = line.removeprefix(b"txt:").partition(b":")
+            if name == b"rdb_changes_since_last_save":
+                return int(value)
+        raise AssertionError("INFO tells no number of changes")

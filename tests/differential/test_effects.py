@@ -31,16 +31,6 @@ class Observer:
         self.listener.call("SUBSCRIBE", MARK)
         self.listener.call("PSUBSCRIBE", PATTERN)
 
-    def changes(self) -> int:
-        """How many changes the server has counted."""
-        _, text = self.control.call("INFO", "persistence")
-        assert isinstance(text, bytes)
-        for line in text.splitlines():
-            name, _, value = line.partition(b":")
-            if name == b"rdb_changes_since_last_save":
-                return int(value)
-        raise AssertionError("INFO tells no number of changes")
-
     def events(self) -> tuple[Event, ...]:
         """The (channel, message) of the events since the last call."""
         self.control.call("PUBLISH", MARK, "")
@@ -65,9 +55,9 @@ def effects_of(case: Case, peer: Peer) -> list[Effect]:
     found = []
     with RawClient(peer.host, peer.port) as client:
         for command in case.commands:
-            before = observer.changes()
+            before = observer.control.changes()
             client.call(*command)
-            found.append((observer.changes() - before, observer.events()))
+            found.append((observer.control.changes() - before, observer.events()))
     observer.close()
     return found
 

@@ -1,0 +1,205 @@
+"""A grammar of commands, from which hypothesis makes streams of them.
+
+A line is a command: upper-case words stand for themselves, lower-case words for an argument of a kind, `[a b]` may be
+left out, `(a|b)` is one of them, `a...` comes one to three times.  A line behind `?` replies in no order.
+"""
+
+import re
+from typing import Final
+
+from hypothesis import strategies as st
+
+from tests.differential.case import Argument
+
+Words = list[Argument]
+
+# few keys, so that commands meet each other's values
+KINDS: Final[dict[str, st.SearchStrategy[Argument]]] = {
+    "key": st.sampled_from(["a", "b", "c", "d", "e"]),
+    "value": st.one_of(
+        st.sampled_from(["", "0", "1", "-1", "10", "3.5", "007", "x", "foobar", "9223372036854775807", " 1", "1 "]),
+        st.binary(max_size=12),
+        st.integers(-(2**63), 2**63 - 1).map(str),
+        st.sampled_from(["long" * 20, b"\xff" * 30, b"\0" * 9]),
+    ),
+    "member": st.sampled_from(["1", "2", "3", "4", "x", "y", "z", "17", "-5", "member"]),
+    "int": st.one_of(st.integers(-7, 7), st.sampled_from([0, 1, -1, 100, -100, 2**63 - 1, -(2**63), "x", "1.5", ""])),
+    "index": st.one_of(st.integers(-40, 90), st.sampled_from([0, -1, 2**63 - 1, -(2**63)])),
+    "small": st.integers(-3, 12),
+    "offset": st.one_of(st.integers(0, 90), st.sampled_from([-1, "x", "#1", "#3"])),
+    "count": st.sampled_from([0, 1, 2, 3, -1, -2, 10, "x"]),
+    "bit": st.sampled_from([0, 1, 1, 0, 2, "x"]),
+    "width": st.sampled_from(["u1", "u4", "u8", "i8", "i5", "u16", "i64", "u63", "i1", "u64", "x"]),
+    "score": st.sampled_from(["0", "1", "2", "-3", "1.5", "-0.5", "inf", "-inf", "x"]),
+    "bound": st.sampled_from(["0", "1", "(1", "-inf", "+inf", "(2", "-3", "1.5", "x"]),
+    "lexbound": st.sampled_from(["-", "+", "[x", "(x", "[2", "(member", "x"]),
+    "float": st.sampled_from(["0", "1", "-1", "0.5", "-2.25", "1e2", "x", "inf"]),
+    "seconds": st.sampled_from([100, 1000, 100000, 0, -1, "x", 2**63 - 1]),
+    "at": st.sampled_from([33177117420, 1, 0, -1, 33177117500, "x"]),
+    "at_ms": st.sampled_from([33177117420000, 1, 0, -1, 33177117500123, "x"]),
+    "pattern": st.sampled_from(["*", "a", "[a-c]", "?", "x*", "[^a]", "\\a", "*1*"]),
+    "get": st.sampled_from(["#", "*", "*->x", "a", "nokey_*"]),
+}
+
+COMMANDS: Final = """
+SET key value
+SET key value [(NX|XX)] [GET] [(EX seconds|PXAT 33177117420000|EXAT 33177117420|KEEPTTL)]
+SETNX key value
+SETEX key seconds value
+GET key
+GETSET key value
+GETDEL key
+GETEX key [(EXAT 33177117420|PXAT 33177117420000|PERSIST|EX 1000)]
+MGET key...
+MSET key value key value
+MSETNX key value key value
+INCR key
+DECR key
+INCRBY key int
+DECRBY key int
+INCRBYFLOAT key float
+APPEND key value
+STRLEN key
+GETRANGE key int int
+SETRANGE key small value
+LCS key key [(LEN|IDX [MINMATCHLEN count] [WITHMATCHLEN])]
+SETBIT key offset bit
+GETBIT key offset
+BITCOUNT key [index index [(BIT|BYTE)]]
+BITPOS key bit [index [index [(BIT|BYTE)]]]
+BITOP (AND|OR|XOR) key key...
+BITOP NOT key key
+BITFIELD key (GET width offset|SET width offset int|INCRBY width offset int|OVERFLOW (WRAP|SAT|FAIL))...
+BITFIELD key [OVERFLOW (WRAP|SAT|FAIL)] (SET width offset int|INCRBY width offset int)...
+BITFIELD_RO key (GET width offset)...
+DEL key...
+UNLINK key...
+EXISTS key...
+TOUCH key...
+TYPE key
+EXPIRE key seconds [(NX|XX|GT|LT)] [(NX|XX|GT|LT)]
+EXPIREAT key at [(NX|XX|GT|LT)]
+PEXPIREAT key at_ms [(NX|XX|GT|LT)]
+PERSIST key
+RENAME key key
+RENAMENX key key
+COPY key key [REPLACE]
+OBJECT ENCODING none
+?KEYS pattern
+LPUSH key value...
+RPUSH key value...
+LPUSHX key value...
+LPOP key [count]
+RPOP key [count]
+LLEN key
+LINDEX key small
+LRANGE key int int
+LSET key small value
+LREM key count value
+LTRIM key small small
+LINSERT key (BEFORE|AFTER) value value
+LPOS key value [RANK count] [COUNT count]
+LMOVE key key (LEFT|RIGHT) (LEFT|RIGHT)
+SADD key member...
+SREM key member...
+SMOVE key key member
+SISMEMBER key member
+SMISMEMBER key member...
+SCARD key
+?SMEMBERS key
+?SINTER key...
+?SUNION key...
+?SDIFF key...
+SINTERSTORE key key...
+SUNIONSTORE key key...
+SDIFFSTORE key key...
+SINTERCARD small key...
+HSET key member value
+HSETNX key member value
+HGET key member
+HMGET key member...
+HDEL key member...
+HEXISTS key member
+HLEN key
+HSTRLEN key member
+?HGETALL key
+?HKEYS key
+?HVALS key
+HINCRBY key member int
+HINCRBYFLOAT key member float
+ZADD key [(NX|XX)] [(GT|LT)] [CH] [INCR] score member
+ZADD key [(NX|XX|GT|LT)] [CH] score member score member
+ZINCRBY key score member
+ZSCORE key member
+ZMSCORE key member...
+ZREM key member...
+ZCARD key
+ZCOUNT key bound bound
+ZRANK key member
+ZREVRANK key member
+ZRANGE key int int [REV] [WITHSCORES]
+ZRANGE key bound bound BYSCORE [REV] [LIMIT count count] [WITHSCORES]
+ZRANGE key lexbound lexbound BYLEX [REV] [LIMIT count count]
+ZRANGESTORE key key int int [REV]
+ZREMRANGEBYSCORE key bound bound
+ZREMRANGEBYRANK key small small
+ZPOPMIN key [count]
+ZPOPMAX key [count]
+ZUNIONSTORE key 2 key key [WEIGHTS score score] [AGGREGATE (SUM|MIN|MAX)]
+ZINTERSTORE key 2 key key [AGGREGATE (SUM|MIN|MAX)]
+ZDIFF 2 key key [WITHSCORES]
+"""
+
+_TOKEN: Final = re.compile(r"\.\.\.|[][()|]|[^][()|\s.]+|\.")
+
+
+class _Parser:
+    """Reads one line into a strategy for its words."""
+
+    def __init__(self, line: str) -> None:
+        self._tokens = _TOKEN.findall(line)
+        self._at = 0
+
+    def sequence(self, until: str) -> st.SearchStrategy[Words]:
+        """What stands before one of the tokens in `until`, or before the end."""
+        parts: list[st.SearchStrategy[Words]] = []
+        while self._at < len(self._tokens) and self._tokens[self._at] not in until:
+            parts.append(self._repeated(self._part()))
+        return st.tuples(*parts).map(_joined)
+
+    def _part(self) -> st.SearchStrategy[Words]:
+        token = self._tokens[self._at]
+        self._at += 1
+        if token == "[":
+            inner = self.sequence("]")
+            self._at += 1
+            return st.one_of(st.just([]), inner)
+        if token == "(":
+            choices = [self.sequence("|)")]
+            while self._tokens[self._at] == "|":
+                self._at += 1
+                choices.append(self.sequence("|)"))
+            self._at += 1
+            return st.one_of(choices)
+        kind = KINDS.get(token)
+        return kind.map(_alone) if kind is not None else st.just([token])
+
+    def _repeated(self, part: st.SearchStrategy[Words]) -> st.SearchStrategy[Words]:
+        if self._at < len(self._tokens) and self._tokens[self._at] == "...":
+            self._at += 1
+            return st.lists(part, min_size=1, max_size=3).map(_joined)
+        return part
+
+
+def _alone(word: Argument) -> Words:
+    return [word]
+
+
+def _joined(parts: list[Words] | tuple[Words, ...]) -> Words:
+    return [word for part in parts for word in part]
+
+
+def commands() -> st.SearchStrategy[tuple[bool, Words]]:
+    """Commands, each with whether its reply has no order."""
+    lines = [line for line in COMMANDS.splitlines() if line]
+    return st.one_of([st.tuples(st.just(line[0] == "?"), _Parser(line.lstrip("?")).sequence("")) for line in lines])
