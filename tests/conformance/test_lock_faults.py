@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -216,6 +216,15 @@ async def test_acquire_within_an_outer_timeout_leaves_the_queue(server_url: str)
         await assert_nothing_is_left(ck)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT interrupts, even where the tests were started in the background with the signal ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_thread_interrupted_while_waiting_leaves_the_queue(server_url: str) -> None:
     with Client.from_url(server_url) as ck, Client.from_url(server_url) as other:
         held = other.lock(LOCK).acquire()
