@@ -114,15 +114,18 @@ def _elements(value: object) -> list[bytes]:
     raise wrong_type()
 
 
+def _collated(text: bytes, options: SortOptions) -> bytes:
+    """Return the part of `text` that is compared: the C library's strcoll, not used for STORE, stops at a zero byte."""
+    return text if options.store is not None else text.partition(b"\0")[0]
+
+
 def _in_order(cx: Context, elements: list[bytes], by: Pattern | None, options: SortOptions) -> list[bytes]:
     """Return the elements sorted; those without a weight count as 0, or come first by alphabet."""
     if options.alphabetic:
-        if by is None:
-            return sorted(elements, reverse=options.descending)
         texts: list[tuple[bool, bytes]] = []
         for element in elements:
-            text = by.value(cx, element)
-            texts.append((text is not None, text or b""))
+            text = element if by is None else by.value(cx, element)
+            texts.append((text is not None, _collated(text or b"", options)))
         places = sorted(range(len(elements)), key=texts.__getitem__, reverse=options.descending)
         return [elements[place] for place in places]
     weighted: list[tuple[float, bytes]] = []

@@ -53,6 +53,16 @@ CASES = [
         ],
     ),
     Case(
+        "zero-bytes",
+        [
+            ["RPUSH", "w", b"a\0c", b"a\0b", "a", b"\0", ""],
+            ["SORT", "w", "ALPHA"],
+            ["SORT", "w", "ALPHA", "DESC"],
+            ["SORT", "w", "ALPHA", "STORE", "d"],
+            ["LRANGE", "d", 0, -1],
+        ],
+    ),
+    Case(
         "sets",
         [
             ["SADD", "s", 5, 3, 9, 1],
