@@ -93,6 +93,7 @@ SORT key BY (nosort|#) [ALPHA] [DESC] [LIMIT small small] (GET get)... STORE key
 LPUSH key value...
 RPUSH key value...
 LPUSHX key value...
+RPUSHX key value...
 LPOP key [count]
 RPOP key [count]
 LLEN key
@@ -102,14 +103,20 @@ LSET key small value
 LREM key count value
 LTRIM key small small
 LINSERT key (BEFORE|AFTER) value value
-LPOS key value [RANK count] [COUNT count]
+LPOS key value [RANK count] [COUNT count] [MAXLEN count]
 LMOVE key key (LEFT|RIGHT) (LEFT|RIGHT)
+RPOPLPUSH key key
+LMPOP small key... (LEFT|RIGHT)
+LMPOP 2 key key (LEFT|RIGHT) [COUNT count]
 SADD key member...
 SREM key member...
 SMOVE key key member
 SISMEMBER key member
 SMISMEMBER key member...
 SCARD key
+?SPOP key (0|100|x)
+?SRANDMEMBER key (0|100|x)
+?SSCAN key (0|x) [MATCH pattern] COUNT (1000|0|x)
 ?SMEMBERS key
 ?SINTER key...
 ?SUNION key...
@@ -118,7 +125,10 @@ SINTERSTORE key key...
 SUNIONSTORE key key...
 SDIFFSTORE key key...
 SINTERCARD small key...
+SINTERCARD 2 key key [LIMIT count]
 HSET key member value
+HSET key member value member value
+HMSET key member value member value
 HSETNX key member value
 HGET key member
 HMGET key member...
@@ -131,6 +141,8 @@ HSTRLEN key member
 ?HVALS key
 HINCRBY key member int
 HINCRBYFLOAT key member float
+?HSCAN key (0|x) [MATCH pattern] COUNT (1000|0|x)
+?HRANDFIELD key (0|100|x) [(WITHVALUES|x)]
 ZADD key [(NX|XX)] [(GT|LT)] [CH] [INCR] score member
 ZADD key [(NX|XX|GT|LT)] [CH] score member score member
 ZINCRBY key score member
@@ -160,8 +172,9 @@ _TOKEN: Final = re.compile(r"\.\.\.|[][()|]|[^][()|\s.]+|\.")
 class _Parser:
     """Reads one line into a strategy for its words."""
 
-    def __init__(self, line: str) -> None:
+    def __init__(self, line: str, kinds: dict[str, st.SearchStrategy[Argument]]) -> None:
         self._tokens = _TOKEN.findall(line)
+        self._kinds = kinds
         self._at = 0
 
     def sequence(self, until: str) -> st.SearchStrategy[Words]:
@@ -185,7 +198,7 @@ class _Parser:
                 choices.append(self.sequence("|)"))
             self._at += 1
             return st.one_of(choices)
-        kind = KINDS.get(token)
+        kind = self._kinds.get(token)
         return kind.map(_alone) if kind is not None else st.just([token])
 
     def _repeated(self, part: st.SearchStrategy[Words]) -> st.SearchStrategy[Words]:
@@ -203,7 +216,28 @@ def _joined(parts: list[Words] | tuple[Words, ...]) -> Words:
     return [word for part in parts for word in part]
 
 
-def commands() -> st.SearchStrategy[tuple[bool, Words]]:
-    """Commands, each with whether its reply has no order."""
-    lines = [line for line in COMMANDS.splitlines() if line]
-    return st.one_of([st.tuples(st.just(line[0] == "?"), _Parser(line.lstrip("?")).sequence("")) for line in lines])
+# names of the commands of a group; a stream of one group goes deeper than one of all commands
+GROUPS: Final[dict[str, str]] = {
+    "all": "[A-Z]",
+    "hashes": "H|(DEL|TYPE|RENAME|COPY) ",
+    "lists": "[LR](PUSH|POP|LEN|INDEX|RANGE|SET|REM|TRIM|INSERT|POS|MOVE|MPOP)|(DEL|TYPE|RENAME|COPY) ",
+    "sets": "S(ADD|REM|MOVE|ISM|MISM|CARD|MEM|POP|RAND|SCAN|INTER|UNION|DIFF)|(DEL|TYPE|RENAME|COPY) ",
+}
+GROWTH: Final = 6
+# in a stream of one group values meet each other often
+NARROW: Final[dict[str, st.SearchStrategy[Argument]]] = {
+    "key": st.sampled_from(["a", "b"]),
+    "value": st.sampled_from(["x", "y", "1", "2", "x", "y", "", "long" * 20]),
+    "member": st.sampled_from(["x", "y", "1", "2", "-3", "3", "long" * 20]),
+}
+
+
+def commands(group: str) -> st.SearchStrategy[tuple[bool, Words]]:
+    """Commands of `group`, each with whether its reply has no order."""
+    kinds = KINDS if group == "all" else {**KINDS, **NARROW}
+    lines = [line for line in COMMANDS.splitlines() if line and re.match(GROUPS[group], line.lstrip("?"))]
+    if group != "all":  # more is to be there than is taken away
+        lines += [line for line in lines if re.match("SADD|HSET |[LR]PUSH ", line)] * GROWTH
+    return st.one_of(
+        [st.tuples(st.just(line[0] == "?"), _Parser(line.lstrip("?"), kinds).sequence("")) for line in lines]
+    )

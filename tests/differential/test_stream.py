@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.differential.case import Argument
 from tests.differential.client import RawClient, Reply, pack
-from tests.differential.grammar import Words, commands
+from tests.differential.grammar import GROUPS, Words, commands
 from tests.differential.harness import normalise
 from tests.peers import Peer
 
@@ -66,17 +66,19 @@ def remains(client: RawClient, key: Argument) -> Remains:
     return Remains(kind, normalise(content, unordered=kind[1] in (b"set", b"hash")), int(expiry_ms))
 
 
+@pytest.mark.parametrize("group", sorted(GROUPS))
 @pytest.mark.parametrize("reference", ["valkey", "redis"])
 @settings(
-    max_examples=120,
+    max_examples=60,
     derandomize=True,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-@given(stream=st.lists(commands(), min_size=20, max_size=80), protocol=st.sampled_from([2, 3]))
+@given(data=st.data(), protocol=st.sampled_from([2, 3]))
 def test_stream_replies_as_the_reference(
-    stream: Stream, protocol: int, reference: str, running: Callable[[str], Peer]
+    data: st.DataObject, protocol: int, group: str, reference: str, running: Callable[[str], Peer]
 ) -> None:
+    stream = data.draw(st.lists(commands(group), min_size=20, max_size=80))
     expected = run_stream(stream, running(reference), protocol)
     got = run_stream(stream, running("bundled"), protocol)
     for (_, words), theirs, ours in zip(stream, expected, got, strict=False):
