@@ -81,3 +81,17 @@ def test_scan_returns_what_was_there_all_the_time(count: int, moves: list[tuple[
                 stable.discard(field)
     assert cursor == 0
     assert stable <= seen
+
+
+@given(steps=st.lists(st.tuples(st.booleans(), st.integers(0, 9)), min_size=20, max_size=60))
+def test_random_fields_after_changes_are_the_fields_there_are(steps: list[tuple[bool, int]]) -> None:
+    limits = Limits()
+    limits.hash_max_listpack_entries = 3
+    value = filled(10, limits)
+    value.random_fields(Random(1), 1)  # the dense index exists from here on
+    for insert, number in steps:
+        if insert:
+            value.set(b"f%d" % number, b"", limits)
+        else:
+            value.remove(b"f%d" % number)
+        assert sorted(value.random_fields(Random(1), 99)) == sorted(value.fields)
