@@ -25,6 +25,7 @@ NOT_ON_VALKEY: Final[dict[str, str]] = {
     "sorting:number-texts": "Valkey 9 reads numbers with a parser of its own",
     "scripting:globals-environment": "Valkey 9 has no getfenv and setfenv",
     "scripting:globals-os": "Valkey 9 has os.clock",
+    "script_libraries:listing": "Valkey 9 names itself in cmsgpack",
     "scripting:shebang-engine": "Valkey 9 has engines to choose from",
     "keys:scan-cursor-forms": "Valkey 9 takes digits only; Redis reads the cursor with strtoul",
     "strings:encoding": "Valkey 9 embeds longer strings",

@@ -27,6 +27,15 @@ from coordkit_server.scripting.convert import (
     passed_through,
     reply_to_lua,
 )
+from coordkit_server.scripting.library import (
+    bit_operation,
+    pack_double,
+    read_json,
+    read_messages,
+    struct_pack,
+    struct_size,
+    struct_unpack,
+)
 from coordkit_server.scripting.rewrite import CALLS_BACK, SETS_GLOBALS, rewrite
 
 if TYPE_CHECKING:
@@ -37,7 +46,6 @@ _BAD_ARGUMENT: Final = b"ERR Lua redis lib command arguments must be strings or 
 _BAD_CALL: Final[tuple[object, ...]] = (_BAD_ARGUMENT, ERROR, False)
 # integers beyond it are written as doubles are
 _EXACT: Final = 1 << 62
-_LIBRARIES: Final[list[str]] = []
 
 
 @trait
@@ -93,8 +101,10 @@ class Engine:
         self._load_chunk: Final = self._lua.eval(b"loadstring")
         sandbox = self._start("sandbox")
         self._start("watch", sandbox, self.on_tick)
-        for name in _LIBRARIES:
-            self._start(name, sandbox)
+        self._start("values", sandbox, self.on_take)
+        self._start("cjson", sandbox, self.on_read_json)
+        self._start("cmsgpack", sandbox, self.on_pack_double, self.on_read_messages)
+        self._start("bits", sandbox, self.on_bits, self.on_struct_pack, self.on_struct_unpack, self.on_struct_size)
         parts = self._start(
             "host",
             sandbox,
@@ -256,6 +266,34 @@ class Engine:
         if verdict < 0:
             return (False, b"Invalid command passed to redis.acl_check_cmd()")
         return verdict == 1
+
+    def on_read_json(self, document: bytes) -> object:
+        """Read JSON."""
+        return read_json(document, self._staged)
+
+    def on_read_messages(self, data: bytes, limit: object, offset: object) -> object:
+        """Read MessagePack."""
+        return read_messages(data, limit, offset, self._staged)
+
+    def on_pack_double(self, number: object) -> bytes:
+        """Write a number that is no integer as MessagePack."""
+        return pack_double(number)
+
+    def on_bits(self, name: bytes, first: object, second: object) -> object:
+        """Do a function of `bit`."""
+        return bit_operation(name, first, second)
+
+    def on_struct_pack(self, fmt: bytes, *values: object) -> object:
+        """Do struct.pack."""
+        return struct_pack(fmt, values)
+
+    def on_struct_unpack(self, fmt: bytes, data: bytes, start: object) -> object:
+        """Do struct.unpack."""
+        return struct_unpack(fmt, data, start)
+
+    def on_struct_size(self, fmt: bytes) -> object:
+        """Do struct.size."""
+        return struct_size(fmt)
 
     def on_sha1hex(self, text: bytes) -> bytes:
         """Return the SHA-1 of `text` in hexadecimal digits."""

@@ -13,7 +13,7 @@ local state_globals = getfenv(0)
 local getfenv, setfenv, getmetatable, setmetatable = getfenv, setfenv, getmetatable, setmetatable
 local rawget, rawset, next, pairs, ipairs = rawget, rawset, next, pairs, ipairs
 local insert, remove, sort, concat, foreach = table.insert, table.remove, table.sort, table.concat, table.foreach
-local pcall, loadstring, dump, byte = pcall, loadstring, string.dump, string.byte
+local pcall, loadstring, dump, byte, sub = pcall, loadstring, string.dump, string.byte, string.sub
 local type, error, select, tostring, tonumber, floor = type, error, select, tostring, tonumber, math.floor
 local getinfo = debug.getinfo
 
@@ -21,8 +21,36 @@ local READONLY = "Attempt to modify a readonly table"
 local real_of = {}      -- proxy -> the table behind it
 local shown_meta = {}   -- proxy -> what getmetatable returns for it
 
+-- The value of the last error: the host gets only the text of one that ends a script.
+local raised
+
+local function throw(value)
+  raised = value
+  error(value, 0)
+end
+
+-- Raises a text with the place where a script called the server's Lua in front, as a C function would.
+local function complain(message)
+  local level = 2
+  local info = getinfo(level, "Sl")
+  while info and (info.what == "tail" or sub(info.source, 1, 9) == "=coordkit") do
+    level = level + 1
+    info = getinfo(level, "Sl")
+  end
+  if info and info.what ~= "C" then
+    message = info.short_src .. ":" .. info.currentline .. ": " .. message
+  end
+  throw(message)
+end
+
+-- Raises what the C function `name` would raise for a wrong argument.
+local function bad_argument(position, name, expected, count, value)
+  local got = count >= position and type(value) or "no value"
+  complain("bad argument #" .. position .. " to '" .. name .. "' (" .. expected .. " expected, got " .. got .. ")")
+end
+
 local function refuse_write()
-  error(READONLY, 2)
+  complain(READONLY)
 end
 
 -- Returns a read-only proxy of `real`.
@@ -41,16 +69,9 @@ local function missing_global(_, name)
   end
   local kind = type(name)
   if kind ~= "string" and kind ~= "number" then
-    error("Second argument to luaProtectedTableError must be a string or number", 2)
+    complain("Second argument to luaProtectedTableError must be a string or number")
   end
-  error("Script attempted to access nonexistent global variable '" .. name .. "'", 2)
-end
-
--- Raises what the C function `name` would raise for a wrong argument; `level` as of the caller of this function.
-local function bad_argument(position, name, expected, count, value, level)
-  local got = count >= position and type(value) or "no value"
-  error("bad argument #" .. position .. " to '" .. name .. "' (" .. expected .. " expected, got " .. got .. ")",
-    (level or 2) + 1)
+  complain("Script attempted to access nonexistent global variable '" .. name .. "'")
 end
 
 local globals = setmetatable({}, {__index = missing_global})
@@ -67,19 +88,19 @@ function globals.setmetatable(...)
   local count = select("#", ...)
   if type(t) ~= "table" then bad_argument(1, "setmetatable", "table", count, t) end
   if count < 2 or meta ~= nil and type(meta) ~= "table" then
-    error("bad argument #2 to 'setmetatable' (nil or table expected)", 2)
+    complain("bad argument #2 to 'setmetatable' (nil or table expected)")
   end
-  if real_of[t] then error(READONLY, 0) end
+  if real_of[t] then throw(READONLY) end
   local old = getmetatable(t)
   if old ~= nil and (type(old) ~= "table" or rawget(old, "__metatable") ~= nil) then
-    error("cannot change a protected metatable", 2)
+    complain("cannot change a protected metatable")
   end
   return setmetatable(t, meta)
 end
 
 function globals.getmetatable(...)
   local value = ...
-  if select("#", ...) == 0 then error("bad argument #1 to 'getmetatable' (value expected)", 2) end
+  if select("#", ...) == 0 then complain("bad argument #1 to 'getmetatable' (value expected)") end
   if type(value) == "string" then return shown_string_meta end
   if real_of[value] then return shown_meta[value] end
   return getmetatable(value)
@@ -89,8 +110,8 @@ function globals.rawset(...)
   local t, key, value = ...
   local count = select("#", ...)
   if type(t) ~= "table" then bad_argument(1, "rawset", "table", count, t) end
-  if count < 3 then error("bad argument #" .. count + 1 .. " to 'rawset' (value expected)", 2) end
-  if real_of[t] then error(READONLY, 0) end
+  if count < 3 then complain("bad argument #" .. count + 1 .. " to 'rawset' (value expected)") end
+  if real_of[t] then throw(READONLY) end
   return rawset(t, key, value)
 end
 
@@ -98,7 +119,7 @@ function globals.rawget(...)
   local t, key = ...
   local count = select("#", ...)
   if type(t) ~= "table" then bad_argument(1, "rawget", "table", count, t) end
-  if count < 2 then error("bad argument #2 to 'rawget' (value expected)", 2) end
+  if count < 2 then complain("bad argument #2 to 'rawget' (value expected)") end
   if t == env and (key == "KEYS" or key == "ARGV") then return rawget(hot, key) end
   return rawget(real_of[t] or t, key)
 end
@@ -122,7 +143,7 @@ function globals.next(...)
   local t, key = ...
   if type(t) ~= "table" then bad_argument(1, "next", "table", select("#", ...), t) end
   local ok, found, value = pcall(next, contents(t), key)
-  if not ok then error(found, 2) end
+  if not ok then complain(found) end
   return found, value
 end
 
@@ -134,9 +155,9 @@ end
 
 -- Returns the function running at `level` of the script that called the caller of this function.
 local function function_at(level, name)
-  if level < 0 then error("bad argument #1 to '" .. name .. "' (level must be non-negative)", 3) end
+  if level < 0 then complain("bad argument #1 to '" .. name .. "' (level must be non-negative)") end
   local info = getinfo(level + 2, "f")
-  if not info then error("bad argument #1 to '" .. name .. "' (invalid level)", 3) end
+  if not info then complain("bad argument #1 to '" .. name .. "' (invalid level)") end
   return info.func
 end
 
@@ -155,7 +176,7 @@ function globals.setfenv(...)
   if type(target) == "number" and target ~= 0 then target = function_at(target, "setfenv") end
   if target ~= 0 and type(target) ~= "function" then bad_argument(1, "setfenv", "number", 1, target) end
   if target == 0 or getfenv(target) == state_globals then
-    error("'setfenv' cannot change environment of given object", 2)
+    complain("'setfenv' cannot change environment of given object")
   end
   return setfenv(target, new)
 end
@@ -205,14 +226,6 @@ function globals.load(...)
   return load_text(concat(parts), name or "=(load)")
 end
 
--- The value of the last error: the host gets only the text of one that ends a script.
-local raised
-
-local function throw(value)
-  raised = value
-  error(value, 0)
-end
-
 function globals.error(...)
   local value, level = ...
   raised = value
@@ -234,7 +247,7 @@ local string_library = copy(string)
 function string_library.dump(...)
   local target = ...
   if type(target) ~= "function" then bad_argument(1, "dump", "function", select("#", ...), target) end
-  if getfenv(target) == state_globals then error("unable to dump given function", 2) end
+  if getfenv(target) == state_globals then complain("unable to dump given function") end
   return dump(target)
 end
 globals.string = protect(string_library)
@@ -243,20 +256,20 @@ shown_string_meta = protect({__index = globals.string})
 
 local table_library = copy(table)
 function table_library.insert(t, ...)
-  if real_of[t] then error(READONLY, 0) end
+  if real_of[t] then throw(READONLY) end
   local count = select("#", ...)
   if type(t) ~= "table" then bad_argument(1, "insert", "table", t == nil and count or 1, t) end
-  if count ~= 1 and count ~= 2 then error("wrong number of arguments to 'insert'", 2) end
+  if count ~= 1 and count ~= 2 then complain("wrong number of arguments to 'insert'") end
   if count == 2 and not tonumber((...)) then bad_argument(2, "insert", "number", 2, (...)) end
   insert(t, ...)
 end
 function table_library.remove(t, ...)
-  if real_of[t] then error(READONLY, 0) end
+  if real_of[t] then throw(READONLY) end
   if type(t) ~= "table" then bad_argument(1, "remove", "table", t == nil and select("#", ...) or 1, t) end
   return remove(t, ...)
 end
 function table_library.sort(t, ...)
-  if real_of[t] then error(READONLY, 0) end
+  if real_of[t] then throw(READONLY) end
   if type(t) ~= "table" then bad_argument(1, "sort", "table", t == nil and select("#", ...) or 1, t) end
   sort(t, ...)
 end
@@ -281,7 +294,7 @@ end
 
 local function check_integer(position, name, count, value)
   local number = tonumber(value)
-  if not number then bad_argument(position, name, "number", count, value, 3) end
+  if not number then bad_argument(position, name, "number", count, value) end
   return number < 0 and -floor(-number) or floor(number)
 end
 
@@ -298,9 +311,9 @@ function math_library.random(...)
     lower = check_integer(1, "random", count, first)
     upper = check_integer(2, "random", count, second)
   else
-    error("wrong number of arguments", 2)
+    complain("wrong number of arguments")
   end
-  if lower > upper then error("bad argument #" .. count .. " to 'random' (interval is empty)", 2) end
+  if lower > upper then complain("bad argument #" .. count .. " to 'random' (interval is empty)") end
   return floor(fraction * (upper - lower + 1)) + lower
 end
 function math_library.randomseed(...)
@@ -320,6 +333,8 @@ return {
   load_text = load_text,        -- source, chunk name -> function in `env`, or nil and a message
   coroutines = coroutine_library,
   bad_argument = bad_argument,
+  complain = complain,          -- raises a text with the place in front, as a C function does
+  null = newproxy(),            -- cjson.null
   throw = throw,                -- raises a value
   raised = function() return raised end,
   state_globals = state_globals,

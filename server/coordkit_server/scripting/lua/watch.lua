@@ -7,7 +7,7 @@
 -- run.
 local sandbox, tick = ...
 local sethook, getinfo, sub, type = debug.sethook, debug.getinfo, string.sub, type
-local create, wrap, throw, error = coroutine.create, coroutine.wrap, sandbox.throw, error
+local create, wrap, throw = coroutine.create, coroutine.wrap, sandbox.throw
 local COUNT = 100000    -- a millisecond or two
 
 local watch
@@ -37,7 +37,7 @@ sandbox.arm = arm
 -- Returns a function that does what `body` does, watched.
 local function watched(name, body)
   if type(body) ~= "function" or getinfo(body, "S").what == "C" then
-    error("bad argument #1 to '" .. name .. "' (Lua function expected)", 3)
+    sandbox.complain("bad argument #1 to '" .. name .. "' (Lua function expected)")
   end
   return function(...)
     arm()

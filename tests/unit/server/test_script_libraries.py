@@ -1,0 +1,207 @@
+"""The libraries of scripts: what goes in comes out again, and large or deep values do."""
+
+import json
+import struct
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coordkit_server.scripting.engine import Engine, Failure
+from coordkit_server.testing import RecordedScriptServer
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.text(max_size=20)
+    | st.floats(allow_nan=False, allow_infinity=False, width=32),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=5), inner, max_size=5),
+    max_leaves=20,
+)
+
+
+@pytest.fixture(name="engine", scope="module")
+def engine_fixture() -> Engine:
+    return Engine(RecordedScriptServer())
+
+
+def run(engine: Engine, script: str, *arguments: bytes) -> Any:
+    entry = engine.compile(script.encode())
+    assert isinstance(entry, int), entry
+    reply = engine.run(entry, 0, list(arguments))
+    assert not isinstance(reply, Failure), (reply.text, reply.line)
+    return reply
+
+
+def without_empty(value: Any) -> Any:
+    """`value` as Lua keeps it: an empty table is an object, numbers are doubles printed with 14 digits."""
+    if isinstance(value, list):
+        return [without_empty(item) for item in value] or {}
+    if isinstance(value, dict):
+        return {key: without_empty(item) for key, item in value.items()}
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(f"{value:.14g}")
+    return value
+
+
+@given(value=JSON)
+def test_cjson_document_decoded_and_encoded_is_the_same(engine: Engine, value: Any) -> None:
+    script = "return cjson.encode(cjson.decode(ARGV[1]))"
+    for text in (json.dumps(value), json.dumps(value, ensure_ascii=False), json.dumps(value, indent=1)):
+        assert json.loads(run(engine, script, text.encode())) == without_empty(value)
+
+
+@given(value=JSON)
+def test_cjson_both_readers_agree(engine: Engine, value: Any) -> None:
+    script = """
+    local quick = cjson.encode(cjson.decode(ARGV[1]))
+    cjson.decode_max_depth(999)
+    local slow = cjson.encode(cjson.decode(ARGV[1]))
+    cjson.decode_max_depth(1000)
+    return {quick, slow}
+    """
+    quick, slow = run(engine, script, json.dumps(value).encode())
+    assert json.loads(quick) == json.loads(slow)
+
+
+@given(
+    document=st.binary(max_size=30)
+    | st.text(alphabet='{}[],:"\\u0123456789abcdefntrl .-+eE', max_size=30).map(str.encode)
+)
+def test_cjson_any_document_is_read_or_refused_alike_by_both_readers(engine: Engine, document: bytes) -> None:
+    script = """
+    local ok, quick = pcall(cjson.decode, ARGV[1])
+    cjson.decode_max_depth(999)
+    local ok_too, slow = pcall(cjson.decode, ARGV[1])
+    cjson.decode_max_depth(1000)
+    if not ok then return {tostring(ok_too), tostring(quick == slow)} end
+    cjson.encode_invalid_numbers(true)
+    local same = ok_too and cjson.encode(quick) == cjson.encode(slow)
+    cjson.encode_invalid_numbers(false)
+    return {tostring(not same), 'true'}
+    """
+    assert run(engine, script, document) == [b"false", b"true"]
+
+
+@pytest.mark.parametrize("text", ["-0", "[-0]", "[1,-0]", '{"a":-0}', '["2024-01-05"]', "-0.0", "-0e1", "[-0 ]"])
+def test_cjson_minus_zero_keeps_its_sign(engine: Engine, text: str) -> None:
+    reply = run(engine, "return cjson.encode(cjson.decode(ARGV[1]))", text.encode())
+    assert reply == text.replace("-0.0", "-0").replace("-0e1", "-0").replace(" ", "").encode()
+
+
+def test_cjson_bytes_that_are_no_text_are_kept(engine: Engine) -> None:
+    document = b'["\xff\xfe\x80"]'
+    assert run(engine, "return cjson.decode(ARGV[1])[1]", document) == b"\xff\xfe\x80"
+    assert run(engine, "return cjson.encode({cjson.decode(ARGV[1])[1]})", document) == document
+
+
+def test_cjson_large_document_arrives_whole(engine: Engine) -> None:
+    values = [{"n": i, "s": f"v{i}"} for i in range(6000)]
+    script = "local t = cjson.decode(ARGV[1]) return {#t, t[1].s, t[6000].s, t[2001].n, cjson.encode(t[3])}"
+    reply = run(engine, script, json.dumps(values).encode())
+    assert reply[:4] == [6000, b"v0", b"v5999", 2000]
+    assert json.loads(reply[4]) == {"n": 2, "s": "v2"}
+
+
+def packed(value: Any) -> bytes:
+    """`value` in MessagePack, written the long way."""
+    if value is None:
+        return b"\xc0"
+    if isinstance(value, bool):
+        return b"\xc3" if value else b"\xc2"
+    if isinstance(value, int):
+        return b"\xd3" + struct.pack(">q", value)
+    if isinstance(value, float):
+        return b"\xcb" + struct.pack(">d", value)
+    if isinstance(value, bytes):
+        return b"\xdb" + struct.pack(">I", len(value)) + value
+    if isinstance(value, list):
+        return b"\xdd" + struct.pack(">I", len(value)) + b"".join(packed(item) for item in value)
+    return b"\xdf" + struct.pack(">I", len(value)) + b"".join(packed(x) for pair in value.items() for x in pair)
+
+
+MESSAGES = st.recursive(
+    st.booleans() | st.integers(-(2**53), 2**53) | st.binary(max_size=40) | st.floats(allow_nan=False),
+    lambda inner: st.lists(inner, max_size=20) | st.dictionaries(st.binary(max_size=5), inner, max_size=20),
+    max_leaves=30,
+)
+SAME = """
+local function same(a, b)
+  if type(a) ~= 'table' or type(b) ~= 'table' then return a == b end
+  for k, v in pairs(a) do if not same(v, b[k]) then return false end end
+  for k in pairs(b) do if a[k] == nil then return false end end
+  return true
+end
+local value = cmsgpack.unpack(ARGV[1])
+local again = cmsgpack.unpack(cmsgpack.pack(value))
+return {tostring(same(value, again)), #cmsgpack.pack(value) <= #ARGV[1] and 1 or 0}
+"""
+
+
+@given(value=MESSAGES)
+def test_cmsgpack_value_packed_and_unpacked_is_the_same_and_not_longer(engine: Engine, value: Any) -> None:
+    assert run(engine, SAME, packed(value)) == [b"true", 1]
+
+
+@given(data=st.binary(max_size=40))
+def test_cmsgpack_any_data_is_read_or_refused(engine: Engine, data: bytes) -> None:
+    texts = (b"Missing bytes in input.", b"Bad data format in input.", b"table index is nil", b"table index is NaN")
+    reply = run(engine, "local ok, e = pcall(cmsgpack.unpack, ARGV[1]) return ok and 'read' or e", data)
+    assert reply == b"read" or reply.endswith(texts)
+
+
+@given(
+    numbers=st.lists(st.integers(-(2**31), 2**31 - 1), min_size=2, max_size=5),
+    count=st.integers(0, 40),
+)
+def test_bit_operations_work_on_32_bits(engine: Engine, numbers: list[int], count: int) -> None:
+    def signed(word: int) -> int:
+        return ((word & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000
+
+    band = bor = bxor = numbers[0]
+    for number in numbers[1:]:
+        band, bor, bxor = band & number, bor | number, bxor ^ number
+    word, shift = numbers[0] & 0xFFFFFFFF, count & 31
+    script = """
+    local n, rest = tonumber(ARGV[1]), {}
+    local count = tonumber(table.remove(ARGV))
+    return {bit.band(unpack(ARGV)), bit.bor(unpack(ARGV)), bit.bxor(unpack(ARGV)), bit.bnot(n), bit.lshift(n, count),
+      bit.rshift(n, count), bit.arshift(n, count), bit.rol(n, count), bit.ror(n, count), bit.bswap(bit.bswap(n)),
+      bit.tohex(n)}
+    """
+    assert run(engine, script, *[b"%d" % number for number in numbers], b"%d" % count) == [
+        band,
+        bor,
+        bxor,
+        ~numbers[0],
+        signed(word << shift),
+        signed(word >> shift),
+        numbers[0] >> shift,
+        signed(word << shift | word >> (32 - shift)),
+        signed(word >> shift | word << (32 - shift)),
+        numbers[0],
+        b"%08x" % word,
+    ]
+
+
+@given(
+    order=st.sampled_from("<>"),
+    values=st.tuples(
+        st.integers(-128, 127), st.integers(0, 65535), st.integers(-(2**31), 2**31 - 1), st.integers(0, 2**53)
+    ),
+    text=st.binary(max_size=9),
+    number=st.floats(allow_nan=False),
+)
+def test_struct_layout_is_that_of_c(
+    engine: Engine, order: str, values: tuple[int, ...], text: bytes, number: float
+) -> None:
+    expected = struct.pack(f"{order}bHiQd", *values, number) + struct.pack("B", len(text)) + text
+    script = f"""
+    local packed = struct.pack('{order}bHiLdBc0', ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], #ARGV[6], ARGV[6])
+    local a, b, c, d, e, f, position = struct.unpack('{order}bHiLdBc0', packed)
+    return {{packed, a, b, c, d, tostring(e == tonumber(ARGV[5])), f, position}}
+    """
+    arguments = [b"%d" % value for value in values] + [repr(number).encode(), text]
+    assert run(engine, script, *arguments) == [expected, *values, b"true", text, len(expected) + 1]
