@@ -104,6 +104,7 @@ COMPILED: Final[list[str]] = [
     "scripting/cache.py",
     "scripting/convert.py",
     "scripting/engine.py",
+    "scripting/formats.py",
     "scripting/library.py",
     "scripting/rewrite.py",
     "session.py",

@@ -27,15 +27,8 @@ from coordkit_server.scripting.convert import (
     passed_through,
     reply_to_lua,
 )
-from coordkit_server.scripting.library import (
-    bit_operation,
-    pack_double,
-    read_json,
-    read_messages,
-    struct_pack,
-    struct_size,
-    struct_unpack,
-)
+from coordkit_server.scripting.formats import pack_double, read_json, read_messages
+from coordkit_server.scripting.library import bit_operation, struct_pack, struct_size, struct_unpack
 from coordkit_server.scripting.rewrite import CALLS_BACK, SETS_GLOBALS, rewrite
 
 if TYPE_CHECKING:
