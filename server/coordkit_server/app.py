@@ -220,11 +220,12 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
         self.log.warning("User requested shutdown...")
         self.stop()
 
-    def serve_while_busy(self) -> None:
+    def serve_while_busy(self, refusal: bytes) -> None:
         """Answer other clients once while a script goes on; the script's time stands still."""
         now_ms = self.state.now_ms
         now_us = self.state.now_us
         self.dispatcher.script_busy = True
+        self.dispatcher.busy_text = refusal
         self.loop.glance()
         self.state.now_ms = now_ms
         self.state.now_us = now_us

@@ -267,8 +267,8 @@ class ServerControl:
         """End the event loop after the current turn."""
         raise NotImplementedError
 
-    def serve_while_busy(self) -> None:
-        """Answer other clients once, with BUSY, while a script runs for longer than busy-reply-threshold."""
+    def serve_while_busy(self, refusal: bytes) -> None:
+        """Answer others once, with `refusal` (BUSY), while a script runs for longer than busy-reply-threshold."""
         raise NotImplementedError
 
     def stopping(self) -> bool:

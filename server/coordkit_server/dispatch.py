@@ -77,6 +77,7 @@ class Dispatcher(CommandRunner):
         self._table: Final[dict[bytes, Command]] = {}
         self._now_us: int = services.clock.now_us()
         self.script_busy: bool = False  # a script has run past busy-reply-threshold
+        self.busy_text: bytes = BUSY_SCRIPT
         self._serving: bool = False
         for row in services.commands.values():
             self._table[row.name] = row
@@ -156,7 +157,7 @@ class Dispatcher(CommandRunner):
             row.rejected_calls += 1
             return self._refuse(session, NO_AUTH_TEXT)
         if self.script_busy and not row.flags & ALLOW_BUSY:
-            return self._reject(session, row, BUSY_SCRIPT)
+            return self._reject(session, row, self.busy_text)
         if self._state.memory_exceeded and self._grows(session, row):
             return self._reject(session, row, OOM)
         if gates & GATE_SUBSCRIBED and row.name not in _SUBSCRIBED_COMMANDS:

@@ -104,6 +104,7 @@ NOT_IN_MULTI: Final = b"ERR Command not allowed inside a transaction"
 # scripting
 NO_SCRIPT: Final = b"NOSCRIPT No matching script. Please use EVAL."
 OOM: Final = b"OOM command not allowed when used memory > 'maxmemory'."
+BUSY_FUNCTION: Final = b"BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE."
 BUSY_SCRIPT: Final = b"BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE."
 TOO_MANY_KEYS: Final = b"ERR Number of keys can't be greater than number of args"
 NEGATIVE_KEYS: Final = b"ERR Number of keys can't be negative"
@@ -112,6 +113,10 @@ SCRIPT_WRONG_ARITY: Final = b"ERR Wrong number of args calling Redis command fro
 SCRIPT_FORBIDDEN: Final = b"ERR This Redis command is not allowed from script"
 SCRIPT_READ_ONLY: Final = b"ERR Write commands are not allowed from read-only scripts."
 SCRIPT_WRITE_FLAG: Final = b"ERR Can not execute a script with write flag using *_ro command."
+SCRIPT_OOM: Final = b"OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'"
+BAD_KEY_COUNT: Final = b"ERR Bad number of keys provided"
+FUNCTION_NOT_FOUND: Final = b"ERR Function not found"
+LIBRARY_NOT_FOUND: Final = b"ERR Library not found"
 SCRIPT_FLUSH_MODE: Final = b"ERR SCRIPT FLUSH only support SYNC|ASYNC option"
 FUNCTION_FLUSH_MODE: Final = b"ERR FUNCTION FLUSH only supports SYNC|ASYNC option"
 SCRIPT_KILLED: Final = b"ERR Script killed by user with SCRIPT KILL..."
@@ -151,6 +156,13 @@ def unknown_command(argv: list[bytes]) -> bytes:
 def unknown_subcommand(container: bytes, name: bytes) -> bytes:
     """Return the text for a subcommand that does not exist; `container` in upper case."""
     return clean(b"ERR unknown subcommand '" + name[:128] + b"'. Try " + container + b" HELP.")
+
+
+def subcommand_syntax(container: bytes, name: bytes) -> bytes:
+    """Return the text for a subcommand with arguments that do not fit; `container` in upper case."""
+    return clean(
+        b"ERR unknown subcommand or wrong number of arguments for '" + name[:128] + b"'. Try " + container + b" HELP."
+    )
 
 
 def invalid_expire(command: bytes) -> CommandError:

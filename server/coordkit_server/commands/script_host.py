@@ -1,17 +1,21 @@
-"""The server as scripts see it: one session for all of them, the gates of `redis.call`, the script cache.
+"""The server as scripts and functions see it: one session for all of them, the gates of `redis.call`, what is loaded.
 
-Map: ScriptHost (load, find, flush, run; what the engine calls: call, log, allowed), script_host.
+Map: ScriptHost (scripts, functions, running, killing; what the engine calls), script_host.
 
-The engine is made by the first command that needs it: a server whose clients send no script starts sooner.
+The engines are made by the first command that needs one: a server whose clients send no script starts sooner.
 """
 
 from typing import Final
 
-from coordkit_server.context import MAY_REPLICATE, NOSCRIPT, WRITE, CommandRunner, Context, Services
+from coordkit_server.context import DENYOOM, MAY_REPLICATE, NOSCRIPT, WRITE, CommandRunner, Context, Services
 from coordkit_server.errors import (
+    BUSY_FUNCTION,
+    BUSY_SCRIPT,
     NOT_BUSY,
+    OOM,
     SCRIPT_FORBIDDEN,
     SCRIPT_KILLED,
+    SCRIPT_OOM,
     SCRIPT_READ_ONLY,
     SCRIPT_UNKNOWN_COMMAND,
     SCRIPT_WRITE_FLAG,
@@ -20,30 +24,47 @@ from coordkit_server.errors import (
     CommandError,
 )
 from coordkit_server.resp.reply import ErrorReply
-from coordkit_server.scripting.cache import NO_SHEBANG, NO_WRITES, Script, ScriptError, parse_shebang, script_sha
+from coordkit_server.scripting.cache import (
+    ALLOW_OOM,
+    NO_SHEBANG,
+    NO_WRITES,
+    Script,
+    ScriptError,
+    parse_shebang,
+    script_sha,
+)
 from coordkit_server.scripting.convert import one_line
 from coordkit_server.scripting.engine import Engine, Failure, ScriptServer
+from coordkit_server.scripting.functions import Function, Functions
 from coordkit_server.session import NullSink, Session
+
+_GATED: Final = NOSCRIPT | WRITE | MAY_REPLICATE
 
 
 class ScriptHost(ScriptServer):
-    """Runs scripts and the commands that they call."""
+    """Runs scripts and functions, and the commands that they call."""
 
     def __init__(self, services: Services) -> None:
         self._services: Final = services
+        self._state: Final = services.state
         self._runner: Final[CommandRunner] = services.require_runner()
         self._session: Final = Session(0, services.databases[0], NullSink(), services.clock.now_us())
         self._session.in_script = True
         self._session.deny_blocking = True
         self._cx: Final = Context(self._session, services)
-        self._engine: Engine = Engine(self)
+        self._engine: Engine | None = None
         self._scripts: Final[dict[bytes, Script]] = {}
-        self._read_only: bool = False
-        self._wrote: bool = False
+        self._functions: Functions | None = None
+        # of what is running
         self._running: bool = False
+        self.runs_function: bool = False
+        self.running_name: bytes = b""
+        self.running_argv: list[bytes] = []
+        self._read_only: bool = False
+        self._allow_oom: bool = False
+        self._wrote: bool = False
         self._busy: bool = False
         self._killed: bool = False
-        self._due_us: int = 0
 
     # -- scripts -------------------------------------------------------------------------------------------------
 
@@ -63,44 +84,123 @@ class ScriptHost(ScriptServer):
                 flags, skip = parse_shebang(body)
             except ScriptError as error:
                 raise CommandError(error.message) from error
-            number = self._engine.compile(body[skip:])
+            number = self._eval_engine().compile(body[skip:])
             if not isinstance(number, int):
                 raise CommandError(b"ERR Error compiling script (new function): " + one_line(number))
             script = Script(sha, body, flags, number)
             self._scripts[sha] = script
         return script
 
+    def _eval_engine(self) -> Engine:
+        """Return the interpreter of EVAL."""
+        engine = self._engine
+        if engine is None:
+            engine = Engine(self, runs_functions=False)
+            self._engine = engine
+        return engine
+
     def flush(self) -> None:
         """Forget all scripts, and the interpreter with what they left in it."""
         self._scripts.clear()
-        self._engine = Engine(self)
+        self._engine = None
+
+    def script_count(self) -> int:
+        """Return how many scripts are loaded."""
+        return len(self._scripts)
 
     def run(self, cx: Context, script: Script, key_count: int, read_only: bool) -> object:
         """Run `script` for `cx`, whose argv holds keys and arguments from the fourth on; return its reply."""
-        flags = script.flags
-        if not flags & NO_SHEBANG:
-            if read_only and not flags & NO_WRITES:
-                raise CommandError(SCRIPT_WRITE_FLAG)
-            read_only = read_only or flags & NO_WRITES != 0
+        if script.flags != NO_SHEBANG:
+            self._check_flags(script.flags, read_only)
+        self.runs_function = False
+        self.running_name = script.sha
+        return self._run(cx, self._eval_engine(), script.number, script.flags, key_count, read_only)
+
+    # -- functions -----------------------------------------------------------------------------------------------
+
+    def functions(self) -> Functions:
+        """Return the libraries."""
+        functions = self._functions
+        if functions is None:
+            functions = Functions(self)
+            self._functions = functions
+        return functions
+
+    def has_functions(self) -> bool:
+        """Return True if there is a library, without making the interpreter for it."""
+        return self._functions is not None and len(self._functions.libraries) > 0
+
+    def run_function(self, cx: Context, function: Function, key_count: int, read_only: bool) -> object:
+        """Run `function` for `cx`, whose argv holds keys and arguments from the fourth on; return its reply."""
+        self._check_flags(function.flags, read_only)
+        self.runs_function = True
+        self.running_name = function.name
+        return self._run(cx, self.functions().engine, function.number, function.flags, key_count, read_only)
+
+    # -- running -------------------------------------------------------------------------------------------------
+
+    def _check_flags(self, flags: int, read_only: bool) -> None:
+        """Raise if what declares `flags` may not run now."""
+        if read_only and not flags & NO_WRITES:
+            raise CommandError(SCRIPT_WRITE_FLAG)
+        if self._state.memory_exceeded and not flags & (ALLOW_OOM | NO_WRITES):
+            raise CommandError(SCRIPT_OOM)
+
+    def _run(self, cx: Context, engine: Engine, number: int, flags: int, key_count: int, read_only: bool) -> object:
+        """Run a script or a function; return its reply."""
         session = self._session
-        caller = cx.session
         session.db = cx.db
         session.resp3 = False
-        session.user = caller.user
-        self._read_only = read_only
+        session.user = cx.session.user
+        self._read_only = read_only or flags & NO_WRITES != 0
+        self._allow_oom = flags & ALLOW_OOM != 0
         self._wrote = False
-        self._running = True
         self._killed = False
-        reply = self._engine.run(script.number, key_count, cx.argv[3:])
+        self._running = True
+        argv = cx.argv
+        self.running_argv = argv
+        reply = engine.run(number, key_count, argv[3:])
         self._running = False
         if self._busy:
             self._busy = False
             self._services.control.busy_over()
         if isinstance(reply, Failure):
-            return self._failed(script, reply)
+            return self._failed(reply)
         if isinstance(reply, ErrorReply):
             self._services.stats.count_error(reply.text)
         return reply
+
+    def _failed(self, failure: Failure) -> object:
+        """Return the error reply of a script that raised."""
+        text = failure.text
+        if failure.source:
+            text += b" script: %b, on %b:%d." % (self.running_name, failure.source, failure.line)
+        text = one_line(text)
+        if not failure.counted:
+            raise CommandError(text)
+        return ErrorReply(text)
+
+    # -- killing -------------------------------------------------------------------------------------------------
+
+    def is_running(self) -> bool:
+        """Return True while a script or a function runs."""
+        return self._running
+
+    def running_ms(self) -> int:
+        """Return for how long the command that runs has been running."""
+        return (self._services.clock.now_us() - self._state.now_us) // 1000
+
+    def kill(self, by_script_kill: bool) -> None:
+        """End what runs.  Raises NOTBUSY if nothing does, UNKILLABLE once it has written, BUSY for the other kind."""
+        if not self._running:
+            raise CommandError(NOT_BUSY)
+        if self._wrote:
+            raise CommandError(UNKILLABLE)
+        if by_script_kill and self.runs_function:
+            raise CommandError(BUSY_FUNCTION)
+        if not by_script_kill and not self.runs_function:
+            raise CommandError(BUSY_SCRIPT)
+        self._killed = True
 
     def tick(self) -> bytes | None:
         """Answer others once the script runs for too long; return the error that ends it if somebody asked for that."""
@@ -108,35 +208,25 @@ class ScriptHost(ScriptServer):
         if not self._running:
             return None
         if not self._busy:
-            ran_ms = (services.clock.now_us() - services.state.now_us) // 1000
             threshold_ms = services.config.number("busy-reply-threshold")
-            if ran_ms < threshold_ms or threshold_ms == 0:
+            if threshold_ms == 0 or self.running_ms() < threshold_ms:
                 return None
             self._busy = True
             services.log.warning(
                 "Slow script detected: still in execution after %d milliseconds. You can try killing the script using "
-                "the SCRIPT KILL command." % ran_ms
+                "the %s command. Script name is: %s."
+                % (
+                    self.running_ms(),
+                    "FUNCTION KILL" if self.runs_function else "SCRIPT KILL",
+                    self.running_name.decode("utf-8", "replace"),
+                )
             )
-        services.control.serve_while_busy()
+        services.control.serve_while_busy(BUSY_FUNCTION if self.runs_function else BUSY_SCRIPT)
         return SCRIPT_KILLED if self._killed or services.control.stopping() else None
 
-    def kill(self) -> None:
-        """End the script that runs.  Raises NOTBUSY without one, UNKILLABLE once it has written."""
-        if not self._running:
-            raise CommandError(NOT_BUSY)
-        if self._wrote:
-            raise CommandError(UNKILLABLE)
-        self._killed = True
-
-    def _failed(self, script: Script, failure: Failure) -> object:
-        """Return the error reply of a script that raised."""
-        text = failure.text
-        if failure.source:
-            text += b" script: %b, on %b:%d." % (script.sha, failure.source, failure.line)
-        text = one_line(text)
-        if not failure.counted:
-            raise CommandError(text)
-        return ErrorReply(text)
+    def is_late(self, limit_ms: int) -> bool:
+        """Return True once the command that runs has taken longer than `limit_ms`."""
+        return self.running_ms() > limit_ms
 
     # -- what the engine calls -----------------------------------------------------------------------------------
 
@@ -144,25 +234,35 @@ class ScriptHost(ScriptServer):
         """Run a command of the running script."""
         row = self._runner.find(argv)
         if row is None:
-            return self._refuse(SCRIPT_UNKNOWN_COMMAND)
+            return self._unknown(argv)
         size = len(argv)
         if not (size == row.arity or (row.arity < 0 and size >= -row.arity)):
             row.rejected_calls += 1
             return self._refuse(SCRIPT_WRONG_ARITY)
         flags = row.flags
-        if flags & (NOSCRIPT | WRITE | MAY_REPLICATE):
+        if flags & _GATED:
             if flags & NOSCRIPT:
                 row.rejected_calls += 1
                 return self._refuse(SCRIPT_FORBIDDEN)
             if self._read_only:
                 row.rejected_calls += 1
                 return self._refuse(SCRIPT_READ_ONLY)
+            if self._state.memory_exceeded and flags & DENYOOM and not (self._wrote or self._allow_oom):
+                row.rejected_calls += 1
+                return self._refuse(OOM)
             if flags & WRITE:
                 self._wrote = True
         cx = self._cx
         cx.argv = argv
         cx.db = self._session.db
         return self._runner.call(cx, row)
+
+    def _unknown(self, argv: list[bytes]) -> object:
+        """Return the error for what is no command; a container without a subcommand lacks an argument."""
+        container = self._services.commands.get(argv[0].upper())
+        if container is not None and len(argv) == 1:
+            return self._refuse(SCRIPT_WRONG_ARITY)
+        return self._refuse(SCRIPT_UNKNOWN_COMMAND)
 
     def _refuse(self, text: bytes) -> object:
         """Return an error that was found before the command ran."""

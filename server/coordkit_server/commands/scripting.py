@@ -1,4 +1,4 @@
-"""Scripting commands (group "scripting"): EVAL, EVALSHA, their read-only forms, SCRIPT, FUNCTION FLUSH.
+"""Scripting commands (group "scripting"): EVAL, EVALSHA, their read-only forms, SCRIPT.
 
 Order: running scripts, SCRIPT subcommands, rows.
 """
@@ -18,12 +18,10 @@ from coordkit_server.context import (
     READONLY,
     SKIP_MONITOR,
     STALE,
-    WRITE,
     Command,
     Context,
 )
 from coordkit_server.errors import (
-    FUNCTION_FLUSH_MODE,
     NEGATIVE_KEYS,
     NO_SCRIPT,
     SCRIPT_FLUSH_MODE,
@@ -127,20 +125,13 @@ def script_help(cx: Context) -> object:
 
 def script_kill(cx: Context) -> object:
     """SCRIPT KILL -> OK; the running script ends with an error."""
-    script_host(cx).kill()
+    script_host(cx).kill(True)
     return OK
 
 
 def script_load(cx: Context) -> object:
     """SCRIPT LOAD script -> its SHA-1."""
     return script_host(cx).load(cx.argv[2]).sha
-
-
-def function_flush(cx: Context) -> object:
-    """FUNCTION FLUSH [ASYNC|SYNC] -> OK; all libraries are gone."""
-    _check_mode(cx, FUNCTION_FLUSH_MODE)
-    cx.state.dirty += 1
-    return OK
 
 
 def container(cx: Context) -> object:
@@ -187,15 +178,6 @@ def commands() -> list[Command]:
             NUMKEYS2,
             since=b"7.0.0",
             summary=b"Runs a Lua script that does not write.",
-        ),
-        Command(
-            b"FUNCTION",
-            -2,
-            0,
-            container,
-            since=b"7.0.0",
-            summary=b"Manages libraries of functions.",
-            subcommands=[Command(b"FLUSH", -2, NOSCRIPT | WRITE, function_flush, since=b"7.0.0")],
         ),
         Command(
             b"SCRIPT",

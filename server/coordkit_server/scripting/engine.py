@@ -32,8 +32,10 @@ from coordkit_server.scripting.library import bit_operation, struct_pack, struct
 from coordkit_server.scripting.rewrite import CALLS_BACK, SETS_GLOBALS, rewrite
 
 if TYPE_CHECKING:
-    from lupa.lua51 import _LuaFunction
+    from lupa.lua51 import _LuaFunction, _LuaTable
 
+# how long the chunk of a library may take
+LOAD_LIMIT_MS: Final = 500
 _NO_ARGUMENTS: Final = b"ERR Please specify at least one argument for this redis lib call"
 _BAD_ARGUMENT: Final = b"ERR Lua redis lib command arguments must be strings or integers"
 _BAD_CALL: Final[tuple[object, ...]] = (_BAD_ARGUMENT, ERROR, False)
@@ -51,6 +53,10 @@ class ScriptServer(Executor):
 
     def tick(self) -> bytes | None:
         """Look up while a script runs: return the error that ends it, None to let it go on."""
+        raise NotImplementedError
+
+    def is_late(self, limit_ms: int) -> bool:
+        """Return True once the command that runs has taken longer than `limit_ms`."""
         raise NotImplementedError
 
     def protocol_chosen(self, resp3: bool) -> None:
@@ -78,9 +84,9 @@ def _refuse(_obj: object, name: object, _is_setting: bool) -> str:
 
 
 class Engine:
-    """One interpreter with the environment that all scripts share."""
+    """One interpreter with the environment that all scripts share; `runs_functions`: libraries instead of scripts."""
 
-    def __init__(self, server: ScriptServer) -> None:
+    def __init__(self, server: ScriptServer, *, runs_functions: bool = False) -> None:
         self._server: Final = server
         self._staged: Final = Staged()
         self.resp3: bool = False  # redis.setresp(3) was called
@@ -92,7 +98,7 @@ class Engine:
             attribute_filter=_refuse,
         )
         self._load_chunk: Final = self._lua.eval(b"loadstring")
-        sandbox = self._start("sandbox")
+        sandbox = self._start("sandbox", runs_functions)
         self._start("watch", sandbox, self.on_tick)
         self._start("values", sandbox, self.on_take)
         self._start("cjson", sandbox, self.on_read_json)
@@ -116,6 +122,14 @@ class Engine:
         self._body: Final[object] = parts[0]
         self._compile: Final[object] = parts[1]
         self._describe: Final[object] = parts[2]
+        self._load_library: object = None
+        self._forget: object = None
+        if runs_functions:
+            parts = self._start("functions", sandbox, self.on_late)
+            assert isinstance(parts, tuple)
+            self._load_library = parts[0]
+            self._forget = parts[1]
+        _call(cast("_LuaTable", sandbox)[b"seal"])
         self._send: Callable[[object], object] = self._new_thread()
 
     def _start(self, name: str, *args: object) -> object:
@@ -146,6 +160,18 @@ class Engine:
         assert isinstance(result, tuple)
         message = result[1]
         return message if isinstance(message, bytes) else b""
+
+    def load_library(self, source: bytes) -> list[object] | bytes:
+        """Run a library; return name, description or False, flags, number of each of its functions, or an error."""
+        result = _call(self._load_library, source)
+        if isinstance(result, tuple):
+            message = result[1]
+            return message if isinstance(message, bytes) else b""
+        return self._staged.given()
+
+    def forget(self, number: int) -> None:
+        """Give back a function of a library."""
+        _call(self._forget, number)
 
     def run(self, number: int, key_count: int, arguments: list[bytes]) -> object:
         """Run a script with `arguments`, of which the first `key_count` are keys; return its reply or a Failure."""
@@ -216,6 +242,10 @@ class Engine:
         """Let the server look up."""
         return self._server.tick()
 
+    def on_late(self) -> bool:
+        """Tell if loading a library takes too long."""
+        return self._server.is_late(LOAD_LIMIT_MS)
+
     def on_call(self, *args: object) -> object:
         """Run a command for redis.call and redis.pcall."""
         values = args or tuple(self._staged.given())
@@ -234,9 +264,9 @@ class Engine:
         """Take a lot of values."""
         self._staged.give(args)
 
-    def on_prepare(self, dumped: bytes) -> tuple[bytes, bool, bool]:
-        """Return what to load for a compiled script, whether it has to call back, and whether it sets globals."""
-        code, flags = rewrite(dumped)
+    def on_prepare(self, dumped: bytes, is_script: bool) -> tuple[bytes, bool, bool]:
+        """Return what to load for a compiled chunk, whether it has to call back, and whether it sets globals."""
+        code, flags = rewrite(dumped, is_script=is_script)
         return code, flags & CALLS_BACK != 0, flags & SETS_GLOBALS != 0
 
     def on_log(self, level: int, text: bytes) -> None:

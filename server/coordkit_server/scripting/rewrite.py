@@ -111,8 +111,10 @@ _BX: Final = frozenset([LOADK, GETGLOBAL, SETGLOBAL, JMP, FORLOOP, FORPREP, CLOS
 _MANY_TARGETS: Final = frozenset([LOADNIL, CALL, TAILCALL, FORLOOP, FORPREP, TFORLOOP, CLOSE, VARARG, RETURN])
 
 
-def rewrite(dumped: bytes) -> tuple[bytes, int]:
-    """Return what to load for `dumped` (string.dump of a main chunk), and flags; an unknown format is left alone."""
+def rewrite(dumped: bytes, *, is_script: bool) -> tuple[bytes, int]:
+    """Return what to load for `dumped` (string.dump of a main chunk), and flags; an unknown format is left alone.
+
+    `is_script`: what the main chunk returns is a script's result (the main chunk of a library only registers)."""
     fmt = read_format(dumped)
     if fmt is None:
         return dumped, CALLS_BACK | SETS_GLOBALS
@@ -128,7 +130,7 @@ def rewrite(dumped: bytes) -> tuple[bytes, int]:
     for function in functions:
         _keep_frames(function, is_main=function is main)
         if not flags:
-            _specialise_calls(function, fmt, is_main=function is main)
+            _specialise_calls(function, fmt, is_main=is_script and function is main)
     return write_chunk(main, fmt), flags
 
 

@@ -34,7 +34,7 @@ def test_write_chunk_gives_back_what_was_read(source: str) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"return 1", b"\x1bLua\x52\x00\x01\x04\x08\x04\x08\x00", b"\x1bLua\x51\x00\x00"])
 def test_rewrite_of_an_unknown_format_changes_nothing_and_assumes_the_worst(data: bytes) -> None:
-    assert rewrite(data) == (data, CALLS_BACK | SETS_GLOBALS)
+    assert rewrite(data, is_script=True) == (data, CALLS_BACK | SETS_GLOBALS)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_rewrite_of_an_unknown_format_changes_nothing_and_assumes_the_worst(data
     ],
 )
 def test_rewrite_plain_script_needs_nothing(source: str) -> None:
-    assert rewrite(dumped(source))[1] == 0
+    assert rewrite(dumped(source), is_script=True)[1] == 0
 
 
 @pytest.mark.parametrize(
@@ -76,12 +76,12 @@ def test_rewrite_plain_script_needs_nothing(source: str) -> None:
     ],
 )
 def test_rewrite_script_whose_functions_may_be_run_by_the_interpreter_calls_back(source: str) -> None:
-    assert rewrite(dumped(source))[1] & CALLS_BACK
+    assert rewrite(dumped(source), is_script=True)[1] & CALLS_BACK
 
 
 @pytest.mark.parametrize("source", ["x = 1", "function f() end", "local f = function() x = 1 end"])
 def test_rewrite_script_that_assigns_to_a_global_is_told(source: str) -> None:
-    assert rewrite(dumped(source))[1] == SETS_GLOBALS
+    assert rewrite(dumped(source), is_script=True)[1] == SETS_GLOBALS
 
 
 @pytest.mark.parametrize(
@@ -108,14 +108,14 @@ def test_rewrite_script_that_assigns_to_a_global_is_told(source: str) -> None:
     ],
 )
 def test_rewrite_calls_of_known_form_get_their_function(source: str, names: list[bytes]) -> None:
-    data = rewrite(dumped(source))[0]
+    data = rewrite(dumped(source), is_script=True)[0]
     fmt = read_format(data)
     assert fmt is not None
     assert [name for name in read_chunk(data, fmt).names if name.startswith(b"redis.")] == names
 
 
 def test_rewrite_only_the_main_chunk_ends_with_a_command() -> None:
-    data = rewrite(dumped("local function f() return redis.call('get', 'k') end return f()"))[0]
+    data = rewrite(dumped("local function f() return redis.call('get', 'k') end return f()"), is_script=True)[0]
     fmt = read_format(data)
     assert fmt is not None
     assert b"redis.call checked" in read_chunk(data, fmt).functions[0].names

@@ -262,15 +262,17 @@ function redis.acl_check_cmd(...)
   return allowed
 end
 
-function redis.replicate_commands()
-  return true
-end
+if not sandbox.runs_functions then
+  function redis.replicate_commands()
+    return true
+  end
 
-function redis.breakpoint()
-  return false
-end
+  function redis.breakpoint()
+    return false
+  end
 
-function redis.debug()
+  function redis.debug()
+  end
 end
 
 globals.redis = sandbox.protect(redis)
@@ -396,7 +398,7 @@ local function set_staged(key_count, count)
   hot.KEYS, hot.ARGV = keys, rest
 end
 
-local scripts = {}      -- number -> function
+local scripts = {}      -- number -> function; those of libraries are added by functions.lua
 local server_thread
 
 local serve
@@ -411,9 +413,22 @@ local function conclude(result, ...)
   return serve(yield(true, nil))
 end
 
+-- Runs function `id` of a library with two tables as its arguments, for ever.
+local function serve_function(id, key_count, first, ...)
+  if first == nil then return conclude(scripts[id]({}, {})) end
+  if key_count >= 0 then
+    set_arguments(key_count, first, ...)
+  else
+    set_staged(first, ...)
+  end
+  local keys, arguments = hot.KEYS, hot.ARGV
+  hot.KEYS, hot.ARGV = nil, nil
+  return conclude(scripts[id](keys, arguments))
+end
+
 -- Runs script `id` with keys and arguments (key_count -1: two counts, the values are to be taken), for ever: all calls
 -- here are tail calls.
-function serve(id, key_count, first, ...)
+local function serve_script(id, key_count, first, ...)
   if key_count == 1 then
     hot.KEYS = {first}
     hot.ARGV = {...}
@@ -428,6 +443,8 @@ function serve(id, key_count, first, ...)
   return conclude(scripts[id]())
 end
 
+serve = sandbox.runs_functions and serve_function or serve_script
+
 -- The body of the coroutine.
 local function start()
   server_thread = running()
@@ -436,20 +453,23 @@ local function start()
   return serve(yield())
 end
 
+-- Returns a function that runs `script`, which cannot yield.
+local function calling_back(script)
+  return function(...)
+    cannot_yield = true
+    return script(...)
+  end
+end
+
 -- Returns the number of a script, or nil and the compiler's message.
 local function compile(source)
   local chunk, message = load_text(source, "@user_script")
   if not chunk then return nil, message end
-  local code, calls_back, sets_globals = prepare(dump(chunk))
+  local code, calls_back, sets_globals = prepare(dump(chunk), true)
   local script = setfenv(loadstring(code, "@user_script"), sets_globals and env or hot)
   local id = #scripts + 1
   scripts[id] = script
-  if calls_back then
-    scripts[id] = function()
-      cannot_yield = true
-      return script()
-    end
-  end
+  if calls_back then scripts[id] = calling_back(script) end
   return id
 end
 
@@ -489,6 +509,6 @@ local function describe(message)
   return text, info.source, info.currentline, counted
 end
 
-sandbox.fill_hot()
-for name in next, sandbox.state_globals do sandbox.state_globals[name] = nil end
+sandbox.calling_back = calling_back
+sandbox.scripts, sandbox.redis, sandbox.prepare, sandbox.give_all = scripts, redis, prepare, give_all
 return start, compile, describe

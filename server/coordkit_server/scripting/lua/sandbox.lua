@@ -8,12 +8,14 @@
 -- Functions that never assign to a global read them from `hot` instead: a plain copy of the environment, no table that
 -- scripts reach, with KEYS, ARGV and what rewritten code names.
 --
--- Arguments: none.  Returns a table of what the other files need; see its end.
+-- Arguments: whether libraries of functions will run here and not scripts.  Returns a table of what the other files need; see its end.
+local runs_functions = ...
 local state_globals = getfenv(0)
 local getfenv, setfenv, getmetatable, setmetatable = getfenv, setfenv, getmetatable, setmetatable
 local rawget, rawset, next, pairs, ipairs = rawget, rawset, next, pairs, ipairs
 local insert, remove, sort, concat, foreach = table.insert, table.remove, table.sort, table.concat, table.foreach
-local pcall, loadstring, dump, byte, sub = pcall, loadstring, string.dump, string.byte, string.sub
+local pcall, loadstring, dump = pcall, loadstring, string.dump
+local byte, match, sub = string.byte, string.match, string.sub
 local type, error, select, tostring, tonumber, floor = type, error, select, tostring, tonumber, math.floor
 local getinfo = debug.getinfo
 
@@ -71,6 +73,7 @@ local function missing_global(_, name)
   if kind ~= "string" and kind ~= "number" then
     complain("Second argument to luaProtectedTableError must be a string or number")
   end
+  name = match(name, "^redis%.(%a+) ") or name    -- what rewritten code names
   complain("Script attempted to access nonexistent global variable '" .. name .. "'")
 end
 
@@ -326,8 +329,9 @@ return {
   globals = globals,            -- behind the environment of scripts: the libraries are put here
   env = env,                    -- the environment of scripts
   hot = hot,                    -- the same, for functions that never assign to a global
-  fill_hot = function()
+  seal = function()             -- to be called when everything has been added
     for name, value in pairs(globals) do hot[name] = value end
+    for name in pairs(state_globals) do state_globals[name] = nil end
   end,
   protect = protect,            -- table -> read-only proxy
   load_text = load_text,        -- source, chunk name -> function in `env`, or nil and a message
@@ -335,7 +339,7 @@ return {
   bad_argument = bad_argument,
   complain = complain,          -- raises a text with the place in front, as a C function does
   null = newproxy(),            -- cjson.null
+  runs_functions = runs_functions,
   throw = throw,                -- raises a value
   raised = function() return raised end,
-  state_globals = state_globals,
 }
