@@ -36,7 +36,7 @@ SKIP_SLOWLOG: Final = 1024
 ASKING: Final = 2048
 FAST: Final = 4096
 NO_AUTH: Final = 8192
-MAY_REPLICATE: Final = 16384
+MAY_REPLICATE: Final = 16384  # not shown by COMMAND INFO
 NO_MULTI: Final = 32768
 ALLOW_BUSY: Final = 65536
 MOVABLE_KEYS: Final = 131072
@@ -59,7 +59,6 @@ FLAG_NAMES: Final[list[tuple[int, bytes]]] = [
     (ASKING, b"asking"),
     (FAST, b"fast"),
     (NO_AUTH, b"no_auth"),
-    (MAY_REPLICATE, b"may_replicate"),
     (NO_MANDATORY_KEYS, b"no_mandatory_keys"),
     (NO_ASYNC_LOADING, b"no_async_loading"),
     (NO_MULTI, b"no_multi"),

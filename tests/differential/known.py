@@ -7,14 +7,14 @@ from typing import Final
 _TEXTS: Final[list[tuple[re.Pattern[bytes], bytes]]] = [
     (re.compile(rb"\bValkey\b"), b"Redis"),
     # Valkey 9 leaves out a script's name, and some words
-    (re.compile(rb" script: [0-9a-f]{40}, on "), b" script: on "),
+    (re.compile(rb" script: \w+, on "), b" script: on "),
     (re.compile(rb"^(NOSCRIPT No matching script\.) Please use EVAL\.$"), rb"\1"),
     (re.compile(rb"Unknown Redis command called"), b"Unknown command called"),
     (re.compile(rb"calling Redis command from"), b"calling command from"),
     (re.compile(rb"for this redis lib call"), b"for this call"),
     (re.compile(rb"^ERR Lua redis lib command arguments"), b"ERR Command arguments"),
     (re.compile(rb"Invalid debug level"), b"Invalid log level"),
-    (re.compile(rb"\bserver\.(log|setresp|set_repl|acl_check_cmd)\b"), rb"redis.\1"),
+    (re.compile(rb"\bserver\.(log|setresp|set_repl|acl_check_cmd|register_function)\b"), rb"redis.\1"),
 ]
 
 # case ids (or `group:` prefixes) -> why the named reference is not asked about them
@@ -25,6 +25,8 @@ NOT_ON_VALKEY: Final[dict[str, str]] = {
     "sorting:number-texts": "Valkey 9 reads numbers with a parser of its own",
     "scripting:globals-environment": "Valkey 9 has no getfenv and setfenv",
     "scripting:globals-os": "Valkey 9 has os.clock",
+    "functions:loading": "Valkey 9.1 ends when a library's chunk raises in the server's own functions",
+    "functions:register-names": "Valkey 9 says that function names are wrong, not library names",
     "script_libraries:listing": "Valkey 9 names itself in cmsgpack",
     "scripting:shebang-engine": "Valkey 9 has engines to choose from",
     "keys:scan-cursor-forms": "Valkey 9 takes digits only; Redis reads the cursor with strtoul",

@@ -401,7 +401,7 @@ def commands() -> list[Command]:
         Command(
             b"PING",
             -1,
-            LOADING | STALE | FAST,
+            FAST,
             ping,
             summary=b"Tells that the server answers.",
         ),

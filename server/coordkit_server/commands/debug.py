@@ -12,6 +12,7 @@ from coordkit_server import glob
 from coordkit_server.commands.args import integer, number
 from coordkit_server.commands.digest import value_digest
 from coordkit_server.commands.keys import encoding_name
+from coordkit_server.commands.script_host import script_host
 from coordkit_server.context import ADMIN, LOADING, NOSCRIPT, STALE, Command, Context
 from coordkit_server.errors import NO_SUCH_KEY, CommandError, wrong_arity
 from coordkit_server.keyspace.database import Database
@@ -44,6 +45,13 @@ def check_allowed(cx: Context) -> None:
 def _is_local(address: bytes) -> bool:
     """Return True for a client on this machine."""
     return address.startswith((b"127.", b"[::1]", b"/")) or b":" not in address
+
+
+def debug_set_disable_deny_scripts(cx: Context) -> object:
+    """DEBUG SET-DISABLE-DENY-SCRIPTS 0|1 -> OK; 1 lets scripts call commands that are not for them."""
+    check_allowed(cx)
+    script_host(cx).denies = integer(cx.argv[2]) == 0
+    return OK
 
 
 def debug_sleep(cx: Context) -> object:
@@ -84,7 +92,7 @@ def debug_populate(cx: Context) -> object:
 def debug_object(cx: Context) -> object:
     """DEBUG OBJECT key -> one line about the value."""
     check_allowed(cx)
-    entry = cx.db.peek(cx.argv[2])
+    entry = cx.db.stored(cx.argv[2])
     if entry is None:
         raise CommandError(NO_SUCH_KEY)
     idle_s = max(cx.state.now_ms - entry.access_ms, 0) // 1000
@@ -209,6 +217,7 @@ def commands() -> list[Command]:
                 Command(b"POPULATE", -3, flags, debug_populate),
                 Command(b"PROTOCOL", 3, flags, debug_protocol),
                 Command(b"SET-ACTIVE-EXPIRE", 3, flags, debug_set_active_expire),
+                Command(b"SET-DISABLE-DENY-SCRIPTS", 3, flags, debug_set_disable_deny_scripts),
                 Command(b"SLEEP", 3, flags, debug_sleep),
                 Command(b"STRINGMATCH-LEN", 4, flags, debug_stringmatch_len),
             ],

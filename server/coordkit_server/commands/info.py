@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from coordkit_server import REDIS_LEVEL, __version__
+from coordkit_server.commands.script_host import ScriptHost
 from coordkit_server.context import LOADING, STALE, Command, Context
 from coordkit_server.process import resident_bytes
 from coordkit_server.resp.reply import VerbatimReply
@@ -93,6 +94,23 @@ def _memory(cx: Context) -> Fields:
         ("maxmemory_policy", cx.services.config.text("maxmemory-policy")),
         ("mem_fragmentation_ratio", "1.00"),
         ("mem_allocator", "python"),
+        *_script_counts(cx),
+    ]
+
+
+def _script_counts(cx: Context) -> Fields:
+    """Return how many scripts and functions are loaded."""
+    host = cx.services.scripts
+    scripts = libraries = functions = 0
+    if isinstance(host, ScriptHost):
+        scripts = host.script_count()
+        if host.has_functions():
+            libraries = len(host.functions().libraries)
+            functions = len(host.functions().by_name)
+    return [
+        ("number_of_cached_scripts", scripts),
+        ("number_of_functions", functions),
+        ("number_of_libraries", libraries),
     ]
 
 

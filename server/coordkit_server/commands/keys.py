@@ -15,7 +15,6 @@ from coordkit_server.context import (
     KEY2,
     KEYS12,
     LOADING,
-    NOSCRIPT,
     READONLY,
     STALE,
     WRITE,
@@ -389,5 +388,5 @@ def commands() -> list[Command]:
         Command(b"TOUCH", -2, read, touch, ALL_KEYS, since=b"3.2.1", summary=b"Marks keys as used."),
         Command(b"TYPE", 2, read, type_, KEY1, summary=b"Tells the type of a value."),
         Command(b"UNLINK", -2, WRITE | FAST, del_, ALL_KEYS, since=b"4.0.0", summary=b"Removes keys."),
-        Command(b"WAIT", 3, NOSCRIPT, wait, since=b"3.0.0", summary=b"Waits for replicas to confirm writes."),
+        Command(b"WAIT", 3, 0, wait, since=b"3.0.0", summary=b"Waits for replicas to confirm writes."),
     ]

@@ -4,7 +4,9 @@ from typing import Final
 
 from coordkit_server import glob, pubsub
 from coordkit_server.context import (
+    ALL_KEYS,
     FAST,
+    KEY1,
     LOADING,
     MAY_REPLICATE,
     NOSCRIPT,
@@ -204,6 +206,7 @@ def commands() -> list[Command]:
             3,
             read | FAST | MAY_REPLICATE,
             spublish,
+            KEY1,
             since=b"7.0.0",
             summary=b"Sends to a shard channel.",
         ),
@@ -212,6 +215,7 @@ def commands() -> list[Command]:
             -2,
             _BASE,
             ssubscribe,
+            ALL_KEYS,
             since=b"7.0.0",
             summary=b"Listens to shard channels.",
         ),
@@ -228,6 +232,7 @@ def commands() -> list[Command]:
             -1,
             _BASE,
             sunsubscribe,
+            ALL_KEYS,
             since=b"7.0.0",
             summary=b"Stops listening to shard channels.",
         ),

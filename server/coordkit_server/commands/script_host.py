@@ -33,7 +33,7 @@ from coordkit_server.scripting.cache import (
     parse_shebang,
     script_sha,
 )
-from coordkit_server.scripting.convert import one_line
+from coordkit_server.scripting.convert import CountedError, one_line
 from coordkit_server.scripting.engine import Engine, Failure, ScriptServer
 from coordkit_server.scripting.functions import Function, Functions
 from coordkit_server.session import NullSink, Session
@@ -55,6 +55,7 @@ class ScriptHost(ScriptServer):
         self._engine: Engine | None = None
         self._scripts: Final[dict[bytes, Script]] = {}
         self._functions: Functions | None = None
+        self.denies: bool = True  # commands that are not for scripts (DEBUG SET-DISABLE-DENY-SCRIPTS)
         # of what is running
         self._running: bool = False
         self.runs_function: bool = False
@@ -165,20 +166,17 @@ class ScriptHost(ScriptServer):
             self._busy = False
             self._services.control.busy_over()
         if isinstance(reply, Failure):
-            return self._failed(reply)
+            return self._failed(cx, reply)
         if isinstance(reply, ErrorReply):
-            self._services.stats.count_error(reply.text)
+            return _error(cx, reply.text, isinstance(reply, CountedError))
         return reply
 
-    def _failed(self, failure: Failure) -> object:
+    def _failed(self, cx: Context, failure: Failure) -> object:
         """Return the error reply of a script that raised."""
         text = failure.text
         if failure.source:
             text += b" script: %b, on %b:%d." % (self.running_name, failure.source, failure.line)
-        text = one_line(text)
-        if not failure.counted:
-            raise CommandError(text)
-        return ErrorReply(text)
+        return _error(cx, one_line(text), failure.counted)
 
     # -- killing -------------------------------------------------------------------------------------------------
 
@@ -241,7 +239,7 @@ class ScriptHost(ScriptServer):
             return self._refuse(SCRIPT_WRONG_ARITY)
         flags = row.flags
         if flags & _GATED:
-            if flags & NOSCRIPT:
+            if flags & NOSCRIPT and self.denies:
                 row.rejected_calls += 1
                 return self._refuse(SCRIPT_FORBIDDEN)
             if self._read_only:
@@ -281,6 +279,15 @@ class ScriptHost(ScriptServer):
         """Return 1 if the caller may run `argv`, -1 if there is no such command."""
         row = self._runner.find(argv)
         return -1 if row is None else 1
+
+
+def _error(cx: Context, text: bytes, counted: bool) -> ErrorReply:
+    """Return the reply of a script that ends with an error; raise it if the statistics do not know it yet."""
+    if not counted:
+        raise CommandError(text)
+    if cx.command is not None:
+        cx.command.failed_calls += 1
+    return ErrorReply(text)
 
 
 def script_host(cx: Context) -> ScriptHost:

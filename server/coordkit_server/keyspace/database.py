@@ -104,6 +104,10 @@ class Database:
             return None
         return entry
 
+    def stored(self, key: bytes) -> Entry | None:
+        """Return the entry at `key` even if its time has come (DEBUG OBJECT), None if there is none."""
+        return self._entries.get(key)
+
     def exists(self, key: bytes) -> bool:
         """Return True if `key` holds a live value.  Leaves access time and statistics alone."""
         return self.peek(key) is not None

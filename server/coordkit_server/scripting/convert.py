@@ -257,6 +257,10 @@ def _all_passed(items: list[object]) -> list[object]:
     return out
 
 
+class CountedError(ErrorReply):
+    """The error of a command that redis.pcall caught and the script returns: the statistics know it already."""
+
+
 # -- script to server --------------------------------------------------------------------------------------------------
 
 
@@ -339,6 +343,8 @@ class _Unflattener:
             return _status(self._bytes())
         if token == 45:  # -
             return ErrorReply(one_line(self._bytes()))
+        if token == 33:  # !
+            return CountedError(one_line(self._bytes()))
         if token == 123:  # {
             return MapReply(self._items(125))
         if token == 60:  # <

@@ -351,5 +351,4 @@ CASES = [
         "return select('#', redis.call('ping'))",
         "return _VERSION",
     ),
-    Case("function-flush", [["FUNCTION", "FLUSH"], ["FUNCTION", "FLUSH", "SYNC"], ["FUNCTION", "FLUSH", "NOPE"]]),
 ]

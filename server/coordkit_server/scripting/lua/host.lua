@@ -9,7 +9,8 @@
 -- A reply arrives as one value (string, number, boolean, nil) or as `payload, kind, parts...`:
 --   STATUS text     ERROR text, counted     ARRAY parts: its elements     SHAPED shape, parts     STAGED shape, count
 -- A shape spells a nested value, one character a token: `.` next part; `+` `-` `,` `(` status, error, double, big
--- number from the next part; `=` verbatim string from two; `[ ]` array, `{ }` map (key, value...), `< >` set.
+-- number from the next part; `!` an error that the statistics know; `=` verbatim string from two; `[ ]` array, `{ }`
+-- map (key, value...), `< >` set.
 -- STAGED: there are too many parts for one call; `take()` returns the next lot.  A script's result leaves alike, its
 -- parts in lots through `give`.
 --
@@ -298,7 +299,7 @@ local flatten
 local function flatten_table(t, depth)
   if depth > DEPTH then return put("-", "ERR reached lua stack limit") end
   local found = field_of(t, "err", "string")
-  if found then return put("-", found) end
+  if found then return put(rawget(t, "ignore_error_stats_update") == true and "!" or "-", found) end
   found = field_of(t, "ok", "string")
   if found then return put("+", found) end
   found = field_of(t, "double", "number")
