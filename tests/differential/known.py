@@ -26,7 +26,7 @@ NOT_ON_VALKEY: Final[dict[str, str]] = {
     "scripting:globals-environment": "Valkey 9 has no getfenv and setfenv",
     "scripting:globals-os": "Valkey 9 has os.clock",
     "functions:loading": "Valkey 9.1 ends when a library's chunk raises in the server's own functions",
-    "functions:register-names": "Valkey 9 says that function names are wrong, not library names",
+    "functions:register-names": "Valkey 9 has other texts for wrong names of functions",
     "script_libraries:listing": "Valkey 9 names itself in cmsgpack",
     "scripting:shebang-engine": "Valkey 9 has engines to choose from",
     "keys:scan-cursor-forms": "Valkey 9 takes digits only; Redis reads the cursor with strtoul",

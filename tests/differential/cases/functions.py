@@ -116,9 +116,13 @@ CASES = [
         library("redis.register_function({}, function() end)"),
         library("redis.register_function(1, function() return 5 end)"),
         ["FCALL", "1", 0],
-        library(register("f", "") + register("f", ""), "other"),
     ),
-    loaded("register-names", library(register("a b", "")), library(register("", ""))),
+    loaded(
+        "register-names",
+        library(register("a b", "")),
+        library(register("", "")),
+        library(register("f", "") + register("f", "")),
+    ),
     loaded(
         "register-named",
         library(named("")),
