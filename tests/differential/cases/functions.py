@@ -1,6 +1,6 @@
 """Libraries of functions: loading, listing, calling, errors."""
 
-from tests.differential.case import Argument, Case
+from tests.differential.case import Argument, Case, CommandLine
 
 
 def library(body: str, name: str = "lib") -> list[Argument]:
@@ -18,10 +18,10 @@ def named(fields: str) -> str:
     return f"redis.register_function{{{fields}}}\n"
 
 
-FLUSH: list[Argument] = ["FUNCTION", "FLUSH"]
+FLUSH: CommandLine = ["FUNCTION", "FLUSH"]
 
 
-def loaded(ident: str, *commands: list[Argument], unordered: bool = False) -> Case:
+def loaded(ident: str, *commands: CommandLine, unordered: bool = False) -> Case:
     """A case that starts without libraries and leaves none."""
     return Case(ident, [FLUSH, *commands, FLUSH], unordered=unordered)
 
@@ -177,7 +177,7 @@ CASES = [
             + register("m", "local ok, e = pcall(redis.call, 'incr', 'a', 'b') return {tostring(ok), type(e)}")
             + register("r", "redis.setresp(3) redis.call('hset', 'h', 'f', 'v') return redis.call('hgetall', 'h')")
         ),
-        *[["FCALL", name, 0] for name in "enghijkmr"],
+        *(("FCALL", name, 0) for name in "enghijkmr"),
         ["MULTI"],
         ["FCALL", "k", 0],
         ["EXEC"],
