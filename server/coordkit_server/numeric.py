@@ -15,6 +15,8 @@ _ZERO: Final = 48
 _NINE: Final = 57
 _MINUS: Final = 45
 _FLOAT_CHARS: Final = b"0123456789+-.eE"
+_ZERO_CHARS: Final = b"+-.0"
+_C_SPACES: Final = b" \t\n\v\f\r"
 _SPECIAL_FLOATS: Final = {
     b"inf": inf,
     b"+inf": inf,
@@ -70,6 +72,8 @@ def parse_float(text: bytes) -> float | None:
         value = float(text)
     except ValueError:
         return None
+    if value == 0.0 and text.lower().partition(b"e")[0].strip(_ZERO_CHARS):
+        return None  # 1e-400 is no zero: strtod reports the underflow
     return None if isinf(value) else value  # 1e400 overflows: strtod reports it
 
 
@@ -80,9 +84,37 @@ def _parse_special_float(text: bytes) -> float | None:
     if special is not None or b"x" not in lower or lower.strip() != lower:
         return special
     try:
-        return float.fromhex(lower.decode("ascii"))
+        value = float.fromhex(lower.decode("ascii"))
     except (ValueError, UnicodeDecodeError, OverflowError):
         return None
+    if value == 0.0 and lower.partition(b"x")[2].partition(b"p")[0].strip(_ZERO_CHARS):
+        return None
+    return value
+
+
+def parse_c_float(text: bytes) -> float | None:
+    """Return what plain strtod makes of `text` as a C string, None for NaN and for what it does not read to the end.
+
+    Unlike `parse_float` it takes space in front, nothing at all (0), numbers beyond the range of doubles (infinity, 0),
+    and it sees nothing behind a zero byte."""
+    value = parse_float(text)
+    if value is not None:
+        return value
+    lower = text.partition(b"\0")[0].lower()
+    if not lower:
+        return 0.0
+    stripped = lower.lstrip(_C_SPACES)
+    value = parse_float(stripped)
+    if value is not None or b"_" in stripped or stripped.rstrip() != stripped:
+        return value
+    negative = stripped[:1] == b"-"
+    try:
+        value = float.fromhex(stripped.decode("ascii")) if b"x" in stripped else float(stripped)
+    except OverflowError:
+        return -inf if negative else inf
+    except ValueError:  # UnicodeDecodeError is one
+        return None
+    return None if isnan(value) else value
 
 
 def format_float(value: float) -> bytes:

@@ -1,6 +1,6 @@
 """Reading arguments: integers, floats, timeouts, options, each with the error Redis gives."""
 
-from math import ceil, isinf
+from math import ceil, inf, isinf
 from typing import Final
 
 from coordkit_server.errors import (
@@ -16,6 +16,7 @@ from coordkit_server.errors import (
 from coordkit_server.longdouble import LongDouble, parse_long_double
 from coordkit_server.numeric import INT64_MAX, parse_float, parse_int
 
+_LEAST_DOUBLE: Final = 5e-324
 _INT64_END: Final = (
     9223372036854775808.0  # a float: compared with the integer INT64_MAX, compiled code would round that
 )
@@ -67,7 +68,7 @@ def timeout_us(text: bytes, now_ms: int) -> int:
     """Return a blocking timeout given in seconds as microseconds, 0 for no limit; raises the timeout errors."""
     value = parse_float(text)
     if value is None:
-        raise CommandError(INVALID_TIMEOUT)
+        value = _beyond_doubles(text)
     scaled = value * 1000
     if scaled >= _INT64_END:
         raise CommandError(TIMEOUT_OUT_OF_RANGE)
@@ -77,6 +78,15 @@ def timeout_us(text: bytes, now_ms: int) -> int:
     if ms > INT64_MAX - now_ms:
         raise CommandError(TIMEOUT_OUT_OF_RANGE)
     return ms * 1000
+
+
+def _beyond_doubles(text: bytes) -> float:
+    """Return the nearest double to a timeout that only a long double holds, such as 1e400; raises for no number."""
+    value = parse_long_double(text)
+    if value is None:
+        raise CommandError(INVALID_TIMEOUT)
+    size = inf if value.significand.bit_length() + value.exponent > 0 else _LEAST_DOUBLE
+    return size if value.significand > 0 else -size
 
 
 def option_value(argv: list[bytes], at: int) -> bytes:

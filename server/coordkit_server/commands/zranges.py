@@ -4,7 +4,7 @@ from math import inf, isnan
 
 from coordkit_server.datatypes.zset import ZSetValue
 from coordkit_server.errors import CommandError
-from coordkit_server.numeric import parse_float
+from coordkit_server.numeric import parse_c_float, parse_float
 
 MIN_MAX_NOT_FLOAT = b"ERR min or max is not a float"
 MIN_MAX_NOT_LEX = b"ERR min or max not valid string range item"
@@ -28,8 +28,8 @@ class ScoreRange:
 
 def _score_bound(text: bytes) -> float:
     """Return the score that `text` spells; raises."""
-    number = parse_float(text)
-    if number is None or isnan(number):
+    number = parse_c_float(text)
+    if number is None:
         raise CommandError(MIN_MAX_NOT_FLOAT)
     return number
 
@@ -48,11 +48,55 @@ class LexRange:
         self.high_exclusive: bool = high[:1] == b"("
 
     def ranks(self, value: ZSetValue) -> tuple[int, int]:
-        """Return the ranks of the range: start, and end exclusive (start <= end); all scores are equal."""
+        """Return the ranks of the range: start, and end exclusive (start <= end)."""
+        if value.packed and not value.order.even():
+            return self.walk(value, 0, False)
         size = value.order.size()
         start = _lex_rank(value, self.low_side, self.low, self.low_exclusive, size)
         stop = _lex_rank(value, self.high_side, self.high, not self.high_exclusive, size)
         return start, max(start, stop)
+
+    def walk(self, value: ZSetValue, offset: int, reverse: bool) -> tuple[int, int]:
+        """Return the ranks of the range of a set with different scores, less `offset` members.
+
+        What such a range is, Redis leaves open; a packed set is gone through from one end, as it does."""
+        members = value.order.range(0, value.order.size())[1]
+        size = len(members)
+        if self._is_empty() or self._is_below(members[size - 1]) or self._is_above(members[0]):
+            return 0, 0
+        step = -1 if reverse else 1
+        at = size - 1 if reverse else 0
+        while 0 <= at < size and (self._is_above(members[at]) if reverse else self._is_below(members[at])):
+            at += step
+        if not 0 <= at < size or (self._is_below(members[at]) if reverse else self._is_above(members[at])):
+            return 0, 0
+        if offset < 0 or offset >= (at + 1 if reverse else size - at):
+            return 0, 0
+        at += step * offset
+        end = at
+        while 0 <= end < size and not (self._is_below(members[end]) if reverse else self._is_above(members[end])):
+            end += step
+        return (end + 1, at + 1) if reverse else (at, end)
+
+    def _is_empty(self) -> bool:
+        """Return True if no member at all can be in the range."""
+        if self.low_side > 0 or self.high_side < 0:
+            return True
+        if self.low_side or self.high_side:
+            return False
+        return self.low > self.high or (self.low == self.high and (self.low_exclusive or self.high_exclusive))
+
+    def _is_below(self, member: bytes) -> bool:
+        """Return True if `member` stands before the low end."""
+        if self.low_side:
+            return self.low_side > 0
+        return member < self.low or (self.low_exclusive and member == self.low)
+
+    def _is_above(self, member: bytes) -> bool:
+        """Return True if `member` stands behind the high end."""
+        if self.high_side:
+            return self.high_side < 0
+        return member > self.high or (self.high_exclusive and member == self.high)
 
 
 def _lex_side(text: bytes) -> int:

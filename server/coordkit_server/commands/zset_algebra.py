@@ -1,7 +1,7 @@
 """Algebra of sorted sets (group "sorted-set"): union, intersection, difference, over sets and sorted sets."""
 
 from collections.abc import Callable
-from math import inf
+from math import isnan
 from typing import Final
 
 from coordkit_server.commands.args import integer_between
@@ -72,51 +72,64 @@ class Operation:
             return self._difference()
         return self._union() if kind == UNION else self._intersection()
 
-    def _weighted(self, number: int, score: float) -> float:
-        """Return `score` times the weight of a source; 0 times infinity is 0."""
-        weight = self.weights[number]
-        if weight == 0.0 or score == 0.0:
-            return 0.0
-        return weight * score
+    def _by_size(self) -> list[int]:
+        """Return the numbers of the sources, smallest first: sums depend on the order."""
+        sizes = sorted([(len(source), number) for number, source in enumerate(self.sources)])
+        return [number for _, number in sizes]
 
     def _joined(self, first: float, second: float) -> float:
-        """Return two scores aggregated; inf - inf is 0."""
+        """Return two scores aggregated; of equal ones the first; a sum that is not a number is 0."""
         if self.aggregate == _MIN:
-            return first if first < second else second
+            return second if second < first else first
         if self.aggregate == _MAX:
-            return first if first > second else second
-        if (first == inf and second == -inf) or (first == -inf and second == inf):
-            return 0.0
-        return first + second
+            return second if second > first else first
+        return _or_zero(first + second)
 
     def _union(self) -> Scores:
         result: Scores = {}
-        for number, source in enumerate(self.sources):
-            for member, score in source.items():
-                weighted = self._weighted(number, score)
+        for number in self._by_size():
+            weight = self.weights[number]
+            for member, score in self.sources[number].items():
+                weighted = _or_zero(weight * score)
                 known = result.get(member)
                 result[member] = weighted if known is None else self._joined(known, weighted)
         return result
 
     def _intersection(self) -> Scores:
         result: Scores = {}
-        smallest = 0
-        for number, source in enumerate(self.sources):
-            if len(source) < len(self.sources[smallest]):
-                smallest = number
-        for member in self.sources[smallest]:
-            total = 0.0
+        order = self._by_size()
+        first = order[0]
+        others = order[1:]
+        weight = self.weights[first]
+        for member, score in self.sources[first].items():
+            total = _or_zero(weight * score)
             inside = True
-            for number, source in enumerate(self.sources):
-                score = source.get(member)
-                if score is None:
+            for number in others:
+                other = self.sources[number].get(member)
+                if other is None:
                     inside = False
                     break
-                weighted = self._weighted(number, score)
-                total = weighted if number == 0 else self._joined(total, weighted)
+                total = self._joined(total, self.weights[number] * other)
             if inside:
                 result[member] = total
         return result
+
+    def count_intersection(self, limit: int) -> int:
+        """Return the size of the intersection, counted up to `limit` if that is not 0."""
+        order = self._by_size()
+        others = order[1:]
+        count = 0
+        for member in self.sources[order[0]]:
+            inside = True
+            for number in others:
+                if member not in self.sources[number]:
+                    inside = False
+                    break
+            if inside:
+                count += 1
+                if count == limit:
+                    break
+        return count
 
     def _difference(self) -> Scores:
         result: Scores = {}
@@ -129,6 +142,11 @@ class Operation:
             if not inside:
                 result[member] = score
         return result
+
+
+def _or_zero(score: float) -> float:
+    """Return `score`, 0 for what is not a number: 0 times infinity, inf - inf."""
+    return 0.0 if isnan(score) else score
 
 
 def _source(cx: Context, key: bytes) -> Scores:
@@ -190,7 +208,14 @@ def _reply(cx: Context, kind: int) -> object:
 def _store(cx: Context, kind: int, event: bytes) -> object:
     """Run an operation and store its result."""
     members, scores = _ordered(_operation(cx, 2, kind, True).run(kind))
-    return store(cx, cx.argv[1], members, scores, event)
+    limits = cx.services.limits
+    packed = len(members) <= limits.zset_max_listpack_entries
+    if packed:
+        for member in members:
+            if len(member) > limits.zset_max_listpack_value:
+                packed = False
+                break
+    return store(cx, cx.argv[1], members, scores, event, packed=packed)
 
 
 def zunion(cx: Context) -> object:
@@ -235,8 +260,7 @@ def zintercard(cx: Context) -> object:
             raise syntax_error()
         limit = integer_between(argv[at + 1], 0, INT64_MAX, b"ERR LIMIT can't be negative")
         at += 2
-    size = len(Operation(sources).run(INTER))
-    return min(size, limit) if limit else size
+    return Operation(sources).count_intersection(limit)
 
 
 Handler = Callable[[Context], object]

@@ -26,7 +26,6 @@ class RangeRequest:
         self.kind: int = kind
         self.reverse: bool = reverse
         self.with_scores: bool = False
-        self.limited: bool = False
         self.offset: int = 0
         self.count: int = -1
         self._start: int = 0
@@ -47,7 +46,6 @@ class RangeRequest:
 
     def parse_limit(self, offset: bytes, count: bytes) -> None:
         """Read LIMIT."""
-        self.limited = True
         self.offset = integer(offset)
         self.count = integer(count)
 
@@ -57,22 +55,23 @@ class RangeRequest:
         if self._scores is not None:
             start, stop = self._scores.ranks(value)
         elif self._lex is not None:
+            if value.packed and not value.order.even():
+                start, stop = self._lex.walk(value, self.offset, self.reverse)
+                return self._limit(start, stop, 0)
             start, stop = self._lex.ranks(value)
         else:
             start, stop = rank_bounds(self._start, self._stop, size)
             return (size - stop, size - start) if self.reverse else (start, stop)
-        return self._limit(start, stop)
+        return self._limit(start, stop, self.offset)
 
-    def _limit(self, start: int, stop: int) -> tuple[int, int]:
+    def _limit(self, start: int, stop: int, offset: int) -> tuple[int, int]:
         """Apply LIMIT to ranks, from the end if reversed."""
-        if not self.limited:
-            return start, stop
-        if self.offset < 0 or self.offset >= stop - start:
+        if offset < 0 or offset >= stop - start:
             return 0, 0
         if self.reverse:
-            stop -= self.offset
+            stop -= offset
             return (max(start, stop - self.count), stop) if self.count >= 0 else (start, stop)
-        start += self.offset
+        start += offset
         return (start, min(stop, start + self.count)) if self.count >= 0 else (start, stop)
 
     def select(self, value: ZSetValue) -> tuple[list[float], list[bytes]]:
@@ -110,16 +109,16 @@ def _parse_options(
         elif word == b"LIMIT" and at + 2 < len(argv):
             request.parse_limit(argv[at + 1], argv[at + 2])
             at += 2
-        elif any_kind and word == b"REV":
+        elif any_kind and word == b"REV" and not request.reverse:
             request.reverse = True
-        elif any_kind and word == b"BYSCORE":
+        elif any_kind and word == b"BYSCORE" and request.kind == BY_RANK:
             request.kind = BY_SCORE
-        elif any_kind and word == b"BYLEX":
+        elif any_kind and word == b"BYLEX" and request.kind == BY_RANK:
             request.kind = BY_LEX
         else:
             raise syntax_error()
         at += 1
-    if request.limited and request.kind == BY_RANK:
+    if request.count != -1 and request.kind == BY_RANK:
         raise CommandError(b"ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX")
     if request.with_scores and request.kind == BY_LEX:
         raise CommandError(b"ERR syntax error, WITHSCORES not supported in combination with BYLEX")
@@ -177,16 +176,21 @@ def zrangestore(cx: Context) -> object:
     members: list[bytes] = []
     if source is not None:
         scores, members = request.select(source)
-    return store(cx, argv[1], members, scores, b"zrangestore")
+    # only the size of a range by rank is known before it is gone through
+    packed = request.kind != BY_RANK or len(members) <= cx.services.limits.zset_max_listpack_entries
+    return store(cx, argv[1], members, scores, b"zrangestore", packed=packed)
 
 
-def store(cx: Context, key: bytes, members: list[bytes], scores: list[float], event: bytes) -> int:
-    """Replace `key` by a sorted set of these members, remove it if there are none; return their number."""
+def store(cx: Context, key: bytes, members: list[bytes], scores: list[float], event: bytes, *, packed: bool) -> int:
+    """Replace `key` by a sorted set of these members, remove it if there are none; return their number.
+
+    `packed`: it starts in the packed form, which it may have to leave."""
     if not members:
         if cx.db.delete(key):
             cx.db.notify(GENERIC, b"del", key)
         return 0
     value = ZSetValue()
+    value.packed = packed
     for i in range(len(members)):
         value.set(members[i], scores[i], cx.services.limits)
     cx.db.set(key, value)

@@ -107,10 +107,12 @@ def _add(cx: Context, at: int, flags: int) -> object:
         if flags & _XX:
             return None if flags & _INCR else 0
         value = ZSetValue()
+    limits = cx.services.limits
+    if len(scores) > 1:
+        value.expect(len(scores), limits)
     added = 0
     changed = 0
     result: float | None = None
-    limits = cx.services.limits
     i = at + 1
     for score in scores:
         member = argv[i]
@@ -380,8 +382,8 @@ def zmpop(cx: Context) -> object:
 
 def bzmpop(cx: Context) -> object:
     """BZMPOP timeout numkeys key [key ...] MIN|MAX [COUNT count] -> [key, pairs], null after the timeout."""
+    request = MultiPop(cx.argv, 2)  # looked at before the timeout
     wait_us = timeout_us(cx.argv[1], cx.state.now_ms)
-    request = MultiPop(cx.argv, 2)
     popped = request.run(cx)
     if popped is not None:
         return popped
@@ -396,22 +398,26 @@ def zrandmember(cx: Context) -> object:
         count = symmetric_integer(argv[2])
         if len(argv) > 4 or (len(argv) == 4 and argv[3].upper() != b"WITHSCORES"):
             raise syntax_error()
-        if len(argv) == 4 and not -INT64_MAX // 2 <= count <= INT64_MAX // 2:
+        if len(argv) == 4 and abs(count) > INT64_MAX // 2:
             raise CommandError(OUT_OF_RANGE)
     value = lookup_zset(cx, argv[1])
     if len(argv) == 2:
         if value is None:
             return None
-        return value.index().at(int(cx.services.random.random() * value.length()))
+        return value.order.at(int(cx.services.random.random() * value.length()))[1]
     if value is None:
         return []
-    index = value.index()
+    ranks = positions(cx.services.random, value.length(), count)
+    if count >= value.length():
+        ranks.reverse()  # Redis goes through the whole set from its end,
+    elif count > 0 and value.packed:
+        ranks.sort()  # and through a packed one once, from its start
     items: list[object] = []
-    for position in positions(cx.services.random, index.size(), count):
-        member = index.at(position)
+    for rank in ranks:
+        score, member = value.order.at(rank)
         items.append(member)
         if len(argv) == 4:
-            items.append(value.scores[member])
+            items.append(score)
     return PairsReply(items) if len(argv) == 4 else items
 
 
@@ -427,7 +433,8 @@ def zscan(cx: Context) -> object:
     for member in members:
         if options.admits(member):
             items.append(member)
-            items.append(format_float(value.scores[member]))
+            score = value.scores[member]
+            items.append(format_float(score) if value.packed else b"%.17g" % score)
     return [b"%d" % following, items]
 
 

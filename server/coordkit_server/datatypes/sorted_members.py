@@ -257,6 +257,14 @@ class SortedMembers:
                 high = middle
         return self._before(low) + chunks[low].count_before(member, inclusive)
 
+    def even(self) -> bool:
+        """Return True if all scores are equal: then the members are in byte order."""
+        chunks = self._chunks
+        if self._size == 0:
+            return True
+        last = chunks[len(chunks) - 1].scores
+        return chunks[0].scores[0] == last[len(last) - 1]
+
     def at(self, rank: int) -> tuple[float, bytes]:
         """Return the element at `rank` (0 <= rank < size)."""
         number, place = self._locate(rank)

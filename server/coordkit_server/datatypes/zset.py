@@ -38,24 +38,34 @@ class ZSetValue(Value):
         return twin
 
     def set(self, member: bytes, score: float, limits: Limits) -> bool:
-        """Give `member` the score; return True if it is new."""
+        """Give `member` the score; return True if it is new.
+
+        A packed set keeps whole scores as integers, and so a zero without its sign."""
         scores = self.scores
         old = scores.get(member)
         if old is None:
+            if self.packed:
+                if len(scores) >= limits.zset_max_listpack_entries or len(member) > limits.zset_max_listpack_value:
+                    self.packed = False
+                elif score == 0.0:
+                    score = 0.0
             scores[member] = score
             self.order.insert(score, member)
             if self._index is not None:
                 self._index.add(member)
-            if self.packed and (
-                len(scores) > limits.zset_max_listpack_entries or len(member) > limits.zset_max_listpack_value
-            ):
-                self.packed = False
             return True
         if old != score:
+            if self.packed and score == 0.0:
+                score = 0.0
             scores[member] = score
             self.order.remove(old, member)
             self.order.insert(score, member)
         return False
+
+    def expect(self, count: int, limits: Limits) -> None:
+        """Prepare for a command that names `count` members: too many end the packed form before the first is added."""
+        if count > limits.zset_max_listpack_entries:
+            self.packed = False
 
     def remove(self, member: bytes) -> bool:
         """Remove a member; return False if it was not there."""
@@ -81,7 +91,7 @@ class ZSetValue(Value):
         score = self.scores.get(member)
         return -1 if score is None else self.order.rank(score, member)
 
-    def index(self) -> MemberIndex:
+    def _dense(self) -> MemberIndex:
         """Return the dense index of the members."""
         index = self._index
         if index is None:
@@ -93,4 +103,4 @@ class ZSetValue(Value):
         """Return (next cursor, members); a packed set comes in one piece, in order."""
         if self.packed:
             return 0, self.order.range(0, self.order.size())[1]
-        return self.index().scan(cursor, count)
+        return self._dense().scan(cursor, count)

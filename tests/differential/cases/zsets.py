@@ -3,6 +3,7 @@
 from tests.differential.case import Case, CommandLine
 
 STRING = ["SET", "s", "v"]
+LONG = "x" * 65  # too long for a packed set
 ABC: CommandLine = ["ZADD", "z", 1, "a", 2, "b", 3, "c", 3, "d"]
 LEX: CommandLine = ["ZADD", "l", 0, "a", 0, "b", 0, "c", 0, "d", 0, "e"]
 
@@ -390,6 +391,128 @@ CASES = [
             ["ZMPOP", 1, "s", "MIN"],
             ["ZINCRBY", "s", 1, "a"],
             ["ZRANGESTORE", "d", "s", 0, 1],
+        ],
+    ),
+    Case(
+        "scores-beyond-doubles",
+        [["ZADD", "z", text, "a"] for text in ("1e400", "-1e400", "1e-400", "0x1p-9999", "1e-320", "0e-999", "0x10")]
+        + [["ZRANGE", "z", 0, -1, "WITHSCORES"]],
+    ),
+    Case(
+        "zero-without-a-sign",
+        [
+            ["ZADD", "z", "-0", "a"],
+            ["ZRANGE", "z", 0, -1, "WITHSCORES"],
+            ["ZADD", "z", "INCR", "-0", "b"],
+            ["ZSCORE", "z", "b"],
+            ["ZADD", "large", 1, LONG, "-0", "a"],
+            ["ZSCORE", "large", "a"],
+            ["ZUNIONSTORE", "d", 1, "large"],
+            ["ZUNION", 1, "large", "WEIGHTS", "-1", "WITHSCORES"],
+            ["ZRANGESTORE", "d", "large", 0, 0],
+            ["ZSCORE", "d", "a"],
+        ],
+    ),
+    Case(
+        "bounds-as-strtod-reads-them",
+        [
+            ABC,
+            *[
+                ["ZCOUNT", "z", text, "+inf"]
+                for text in ("", "(", " 2", "( 2", b"2\x009", "1e400", "0x2", "2 ", " ", "nan")
+            ],
+            ["ZRANGEBYSCORE", "z", "-1e400", "(1e400"],
+            ["ZREMRANGEBYSCORE", "z", "(1e-400", "1"],
+        ],
+    ),
+    Case(
+        "range-options",
+        [
+            ABC,
+            ["ZRANGE", "z", 0, -1, "REV", "REV"],
+            ["ZRANGE", "z", 0, 9, "BYSCORE", "BYSCORE"],
+            ["ZRANGE", "z", 0, 9, "BYSCORE", "BYLEX"],
+            ["ZRANGE", "z", 0, -1, "LIMIT", 1, -1],
+            ["ZRANGE", "z", 0, -1, "LIMIT", 1, -2],
+            ["ZRANGE", "z", 0, -1, "LIMIT", 1, 1, "LIMIT", 1, -1],
+            ["ZRANGESTORE", "d", "z", 0, -1, "LIMIT", -1, -1],
+            ["ZREVRANGE", "z", 0, -1, "LIMIT", 1, -1],
+            ["ZREVRANGE", "z", 0, -1, "REV"],
+            ["ZRANGE", "z", "x", "y", "WITHSCORES", "BYLEX", "NOPE"],
+        ],
+    ),
+    Case(
+        "ranges-by-member-of-different-scores",
+        [
+            ["ZADD", "z", 1, "b", 2, "z", 3, "c", 4, "a", 5, "d"],
+            *[
+                [command, "z", low, high]
+                for command in ("ZLEXCOUNT", "ZRANGEBYLEX")
+                for low, high in (
+                    ("-", "+"),
+                    ("[a", "[d"),
+                    ("-", "(a"),
+                    ("-", "[c"),
+                    ("[b", "(c"),
+                    ("(c", "[c"),
+                    ("+", "-"),
+                )
+            ],
+            ["ZREVRANGEBYLEX", "z", "[d", "[b"],
+            ["ZRANGEBYLEX", "z", "[a", "[d", "LIMIT", 2, 5],
+            ["ZREVRANGEBYLEX", "z", "[d", "[b", "LIMIT", 2, 2],
+            ["ZREVRANGEBYLEX", "z", "[d", "[b", "LIMIT", -1, 2],
+            ["ZREMRANGEBYLEX", "z", "[a", "[d"],
+            ["ZRANGE", "z", 0, -1],
+        ],
+    ),
+    Case(
+        "algebra-starts-with-the-smallest",
+        [
+            ["ZADD", "x", 1, "m", 1, "other"],
+            ["ZADD", "y", 1, "m", 1, "other", 2, "more"],
+            ["ZADD", "w", "1e16", "m"],
+            *[[command, 3, "x", "y", "w", "WITHSCORES"] for command in ("ZUNION", "ZINTER")],
+            ["ZADD", "inf", "inf", "m"],
+            ["ZADD", "one", 1, "m", 1, "n"],
+            ["ZINTER", 2, "inf", "one", "WEIGHTS", 0, 1, "WITHSCORES"],
+            ["ZINTER", 2, "one", "inf", "WEIGHTS", 1, 0, "WITHSCORES"],
+            ["ZADD", "inf", "inf", "n", "inf", "o"],
+            ["ZINTER", 2, "one", "inf", "WEIGHTS", 1, 0, "WITHSCORES"],
+            ["ZUNION", 2, "one", "inf", "WEIGHTS", 1, 0, "WITHSCORES"],
+            ["ZINTER", 2, "one", "inf", "WEIGHTS", 1, 0, "AGGREGATE", "MIN", "WITHSCORES"],
+            ["ZINTERCARD", 2, "one", "inf", "LIMIT", 1],
+        ],
+    ),
+    Case(
+        "encoding-by-number-announced",
+        [
+            ["ZADD", "z", *[word for _ in range(129) for word in (1, "a")]],
+            ["OBJECT", "ENCODING", "z"],
+            ["ZADD", "y", 1, "a"],
+            ["ZADD", "y", *[word for _ in range(129) for word in (1, "a")]],
+            ["OBJECT", "ENCODING", "y"],
+        ],
+    ),
+    Case(
+        "random-order-of-all",
+        [
+            ABC,
+            ["ZRANDMEMBER", "z", 9],
+            ["ZRANDMEMBER", "z", 4, "WITHSCORES"],
+            ["ZRANDMEMBER", "z", "-4611686018427387904", "WITHSCORES"],
+            ["ZRANDMEMBER", "z", "4611686018427387904", "WITHSCORES"],
+        ],
+    ),
+    Case("scan-large", [["ZADD", "z", "0.1", LONG], ["ZSCAN", "z", 0], ["ZADD", "z", "1e17", LONG], ["ZSCAN", "z", 0]]),
+    Case("pop-timeout-beyond-doubles", [["BZPOPMIN", "z", "1e400"], ["BZPOPMAX", "z", "-1e400"]]),
+    Case(
+        "pop-order-of-checks",
+        [
+            ["BZMPOP", "x", 1, "z", "MIN", "COUNT", 0],
+            ["BZMPOP", -1, 0, "z", "MIN"],
+            ["BZMPOP", -1, 1, "z", "MEDIUM"],
+            ["BZMPOP", -1, 1, "z", "MIN"],
         ],
     ),
 ]
