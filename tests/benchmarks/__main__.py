@@ -1,6 +1,7 @@
 """`python -m tests.benchmarks`: the bundled server beside the originals, the client beside others; see --help."""
 
 import argparse
+import contextlib
 import shutil
 import sys
 import tempfile
@@ -35,18 +36,20 @@ def measured_servers(options: argparse.Namespace, running: Sequence[servers.Serv
         return []
     rows: list[server_bench.Row] = []
     settings = {"rounds": options.rounds, "quick": options.quick, "only": options.case}
-    for group in server_bench.measure(running, **settings, leave_out=print):
-        rows += group
-        progress(f"{group[0].case}, pipeline {group[0].pipeline}")
+    with contextlib.suppress(KeyboardInterrupt):  # what was measured until then is worth a table
+        for group in server_bench.measure(running, **settings, leave_out=print):
+            rows += group
+            progress(f"{group[0].case}, pipeline {group[0].pipeline}")
     return rows
 
 
 def measured_clients(options: argparse.Namespace, server: servers.Server) -> list[client_bench.Row]:
     """The clients' rows."""
     rows: list[client_bench.Row] = []
-    for row in client_bench.measure(server, rounds=options.rounds, quick=options.quick, only=options.case):
-        rows.append(row)
-        progress(f"{row.case}, concurrency {row.concurrency}")
+    with contextlib.suppress(KeyboardInterrupt):
+        for row in client_bench.measure(server, rounds=options.rounds, quick=options.quick, only=options.case):
+            rows.append(row)
+            progress(f"{row.case}, concurrency {row.concurrency}")
     return rows
 
 

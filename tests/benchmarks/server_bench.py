@@ -20,7 +20,7 @@ from tests.benchmarks.servers import Server
 CONNECTIONS: Final = 50
 KEYS: Final = 100_000
 PIPELINES: Final = (1, 16)
-REQUESTS: Final = {1: 100_000, 16: 500_000}
+REQUESTS: Final = {1: 80_000, 16: 400_000}
 QUICK_SHARE: Final = 5
 
 RANDOM: Final = "__rand_int__"
