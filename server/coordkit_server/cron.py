@@ -38,9 +38,16 @@ class Cron:
             check_memory(services)
             self._close_idle()
             self._runs += 1
+            if self._runs % services.config.number("hz") == 0:
+                self._check_outputs()
             if self._runs % COLLECT_EVERY == 0:
                 gc.collect(0)
         return self._next_us
+
+    def _check_outputs(self) -> None:
+        """Close clients that have not read their output for too long; once a second is exact enough."""
+        for session in list(self._services.sessions.values()):
+            session.sink.check_output()
 
     def _close_idle(self) -> None:
         """Close clients that have been silent for longer than `timeout` seconds."""

@@ -52,6 +52,10 @@ class OutputSink:
         """Return True while a command of this very client runs."""
         raise NotImplementedError
 
+    def check_output(self) -> None:
+        """Close the connection if its peer has not read for too long."""
+        raise NotImplementedError
+
 
 class NullSink(OutputSink):
     """A sink for sessions without a connection (scripts, replay): output is dropped."""
@@ -75,6 +79,9 @@ class NullSink(OutputSink):
     def executing(self) -> bool:
         """Return False: nothing has to be held back."""
         return False
+
+    def check_output(self) -> None:
+        """Do nothing: there is no output."""
 
 
 class Queued:

@@ -197,9 +197,10 @@ class Connection(Handler, Flushable, OutputSink):
             self.close_now()
             return
         elif self._mask != READ:
+            self._soft_since_us = 0
             self._watch(READ)
         if not self._executing and session.waiter is None and self._unsent_bytes <= OUTPUT_SOFT:
-            if self._parser.has_more() and not self._closing:
+            if self._parser.has_more() and not self._closing and not self._services.control.stopping():
                 self._process()
 
     def closed(self) -> bool:
@@ -253,21 +254,29 @@ class Connection(Handler, Flushable, OutputSink):
 
     def _after_partial(self) -> None:
         """Wait for the peer to read; stop reading from it if it lags; close it at its hard limit."""
+        if self._over_limit():
+            self.close_now()
+            return
+        self._watch(WRITE if self._unsent_bytes > OUTPUT_SOFT or self._closing else READ | WRITE)
+
+    def _over_limit(self) -> bool:
+        """Return True if more output waits than the client's class may have, or too much for too long."""
         session = self.session
         limit = self.limit_pubsub if session.subscription_count() or session.shard_channels else self.limit_normal
         if limit.hard and self._unsent_bytes > limit.hard:
-            self.close_now()
-            return
-        if limit.soft and self._unsent_bytes > limit.soft:
-            now_us = self._services.clock.monotonic_us()
-            if self._soft_since_us == 0:
-                self._soft_since_us = now_us
-            elif now_us - self._soft_since_us > limit.soft_us:
-                self.close_now()
-                return
-        else:
+            return True
+        if limit.soft == 0 or self._unsent_bytes <= limit.soft:
             self._soft_since_us = 0
-        self._watch(WRITE if self._unsent_bytes > OUTPUT_SOFT or self._closing else READ | WRITE)
+            return False
+        now_us = self._services.clock.monotonic_us()
+        if self._soft_since_us == 0:
+            self._soft_since_us = now_us
+        return now_us - self._soft_since_us > limit.soft_us
+
+    def check_output(self) -> None:
+        """Close the connection if its output has been over the soft limit for too long and nothing new is sent."""
+        if self._soft_since_us and self._over_limit():
+            self.close_now()
 
     def _watch(self, mask: int) -> None:
         """Change what the loop watches, if it differs."""
