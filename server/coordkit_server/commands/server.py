@@ -80,7 +80,7 @@ def shutdown(cx: Context) -> object:
             raise syntax_error()
         save = save or option == b"SAVE"
     cx.services.control.shutdown(save)
-    cx.session.closing = True
+    cx.session.sink.close_after_flush()  # what was sent behind it does not run
     return NO_REPLY
 
 

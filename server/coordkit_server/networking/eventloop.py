@@ -108,6 +108,8 @@ class EventLoop:
                     handler.on_writable()
             else:
                 handler.on_writable()
+            if self.stopped():  # SHUTDOWN: what other clients have sent does not run
+                break
         self._flush_pending()
 
     def _wait_s(self, due_us: int) -> float:
