@@ -209,6 +209,47 @@ SCENARIOS = [
         protocols=(2,),
     ),
     Scenario(
+        "a script that adds to a sorted set serves after the script, in order of arrival",
+        """
+        a~ BZPOPMIN z 0
+        b~ BZPOPMAX z 0
+        c~ BZMPOP 0 2 y z MIN COUNT 2
+        d EVAL "redis.call('zadd', KEYS[1], 1, 'a', 2, 'b'); return redis.call('zadd', KEYS[1], 3, 'c')" 1 z
+        a?
+        b?
+        c?
+        = 0
+        d EXISTS z
+        """,
+    ),
+    Scenario(
+        "a script that takes back what it added to a sorted set does not serve",
+        """
+        a~ BZPOPMIN z 0
+        d EVAL "redis.call('zadd', KEYS[1], 1, 'a'); return redis.call('zrem', KEYS[1], 'a')" 1 z
+        = 1
+        d EVAL "redis.call('zadd', KEYS[1], 1.5, 'b'); return redis.call('zadd', KEYS[1], 0.5, 'c')" 1 z
+        a?
+        d ZRANGE z 0 -1 WITHSCORES
+        """,
+    ),
+    Scenario(
+        "a list, then a sorted set at the key: the client that waits for a sorted set is served by the second",
+        """
+        a~ BZPOPMIN k 0
+        d RPUSH k x
+        = 1
+        d DEL k
+        d SADD k x
+        d DEL k
+        d ZUNIONSTORE k 1 none
+        = 1
+        d ZADD src 2 m
+        d ZUNIONSTORE k 1 src
+        a?
+        """,
+    ),
+    Scenario(
         "blocking commands in a script reply at once",
         """
         d RPUSH k x
