@@ -1,6 +1,7 @@
 """redis-cli, redis-benchmark and ioredis."""
 
 import os
+import pty
 import subprocess
 from pathlib import Path
 
@@ -58,6 +59,23 @@ def test_redis_cli_looks_for_big_keys(bundled: Peer) -> None:
     bundled.command("SET", "text", "x" * 100)
     assert "list" in cli(bundled, "--bigkeys")
     assert "text" in cli(bundled, "--memkeys")
+
+
+def test_redis_cli_shows_statistics_line_by_line(bundled: Peer) -> None:
+    bundled.command("SET", "k", "v")
+    terminal, theirs = pty.openpty()  # into a pipe it would write by the block
+    command = [program("redis-cli"), "-p", str(bundled.port), "--stat", "-i", "0.05"]
+    process = subprocess.Popen(command, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    try:
+        with os.fdopen(terminal, encoding="utf-8", errors="replace") as output:
+            heading, names, *lines = (output.readline().split() for _ in range(5))
+    finally:
+        process.kill()
+        process.wait()
+    assert heading[1:3] == ["data", "------"]
+    assert names[:2] == ["keys", "mem"]
+    assert [line[0] for line in lines] == ["1", "1", "1"]  # keys
 
 
 def test_redis_cli_pipes_many_commands(bundled: Peer) -> None:

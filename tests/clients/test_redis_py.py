@@ -36,6 +36,8 @@ def test_redis_py_reads_what_it_wrote(client: redis.Redis) -> None:
     assert client.zadd("z", {"a": 1.5, "b": 2}) == 2
     assert [tuple(pair) for pair in client.zrange("z", 0, -1, withscores=True)] == [("a", 1.5), ("b", 2.0)]
     assert sorted(client.scan_iter("*")) == ["h", "k", "l", "s", "z"]
+    client.mset({f"many:{number}": number for number in range(1500)})
+    assert set(client.scan_iter("many:*", count=100)) == {f"many:{number}" for number in range(1500)}
     assert list(client.blpop(["none", "l"], timeout=1) or []) == ["l", "x"]
 
 
