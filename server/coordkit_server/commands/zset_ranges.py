@@ -118,7 +118,7 @@ def _parse_options(
         else:
             raise syntax_error()
         at += 1
-    if request.count != -1 and request.kind == BY_RANK:
+    if request.count != -1 and request.kind == BY_RANK:  # a LIMIT without end is let pass, and has no effect
         raise CommandError(b"ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX")
     if request.with_scores and request.kind == BY_LEX:
         raise CommandError(b"ERR syntax error, WITHSCORES not supported in combination with BYLEX")
