@@ -166,6 +166,17 @@ ZINTERSTORE key 2 key key [AGGREGATE (SUM|MIN|MAX)]
 ZDIFF 2 key key [WITHSCORES]
 """
 
+# one command in three is spoilt
+SPOILERS: Final = ["none"] * 8 + ["leave out", "repeat", "another", "lower"]
+# commands whose spoilt forms the references treat in ways of their own, and how
+NOT_SPOILT: Final[dict[str, str]] = {
+    "BITCOUNT": "Valkey 9 takes a start without an end, and reads the range first",
+    "BITPOS": "Valkey 9 reads the range before it looks the key up",
+    "GETEX": "Valkey 9 checks the expiry before it looks the key up",
+    "ZRANK": "7.0 has no WITHSCORE",
+    "ZREVRANK": "7.0 has no WITHSCORE",
+}
+
 _TOKEN: Final = re.compile(r"\.\.\.|[][()|]|[^][()|\s.]+|\.")
 
 
@@ -238,6 +249,31 @@ def commands(group: str) -> st.SearchStrategy[tuple[bool, Words]]:
     lines = [line for line in COMMANDS.splitlines() if line and re.match(GROUPS[group], line.lstrip("?"))]
     if group != "all":  # more is to be there than is taken away
         lines += [line for line in lines if re.match("SADD|HSET |[LR]PUSH ", line)] * GROWTH
-    return st.one_of(
-        [st.tuples(st.just(line[0] == "?"), _Parser(line.lstrip("?"), kinds).sequence("")) for line in lines]
-    )
+    words = {line: _Parser(line.lstrip("?"), kinds).sequence("") for line in lines}
+    if group == "all":
+        words = {line: _sometimes_spoilt(line, whole) for line, whole in words.items()}
+    return st.one_of([st.tuples(st.just(line[0] == "?"), words[line]) for line in lines])
+
+
+def _sometimes_spoilt(line: str, whole: st.SearchStrategy[Words]) -> st.SearchStrategy[Words]:
+    """The commands of a line; of some, a word is gone, is there twice or is another one, or all are in lower case."""
+    if line.lstrip("?").split(maxsplit=1)[0] in NOT_SPOILT:
+        return whole
+    return st.tuples(whole, st.sampled_from(SPOILERS), st.integers(1, 8)).map(_spoilt)
+
+
+def _spoilt(drawn: tuple[Words, str, int]) -> Words:
+    words, spoiler, place = drawn
+    place = 1 + place % (len(words) - 1) if len(words) > 1 else 1
+    before, word, after = words[:place], words[place : place + 1], words[place + 1 :]
+    match spoiler:
+        case "leave out":
+            return [*before, *after]
+        case "repeat":
+            return [*before, *word, *word, *after]
+        case "another":
+            return [*before, "zzz", *after]
+        case "lower":
+            return [words[0], *(part.lower() if isinstance(part, str) else part for part in words[1:])]
+        case _:
+            return words
