@@ -1,12 +1,15 @@
 """Data structures against plain models."""
 
+from bisect import insort
+from random import Random
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coordkit_server.datatypes.limits import Limits
 from coordkit_server.datatypes.list import ListValue
 from coordkit_server.datatypes.member_index import MemberIndex
-from coordkit_server.datatypes.sorted_members import CHUNK_MAX, SortedMembers
+from coordkit_server.datatypes.sorted_members import CHUNK_MAX, FANOUT, SortedMembers
 
 SCORES = st.sampled_from([-1.0, 0.0, 1.0, 2.5, float("inf")])
 MEMBERS = st.integers(0, 3000).map(lambda n: b"m%04d" % n)
@@ -52,6 +55,29 @@ def test_sorted_members_stay_right_through_splits_and_merges() -> None:
         order.pop_first()
     assert order.range(0, 0) == ([], [])
     assert twin.range(0, twin.size())[1] == [member for _, member in rest[1:-1]]
+
+
+def test_sorted_members_ranks_stay_right_between_changes() -> None:
+    random, order = Random(7), SortedMembers()
+    size = CHUNK_MAX * FANOUT * FANOUT // 2 + 5000  # chunks are half full after a fill in order: two levels of sums
+    for number in range(size):
+        order.insert(float(number), b"")
+    assert order.at(size - 1) == (float(size - 1), b"")
+    model = [(float(number), b"") for number in range(size)]
+    for _ in range(600):
+        if random.random() < 0.5:
+            gone = model.pop(random.randrange(len(model)))
+            order.remove(*gone)
+        else:
+            new = (random.random() * size, b"new")
+            insort(model, new)
+            order.insert(*new)
+        rank = random.randrange(len(model))
+        assert order.at(rank) == model[rank]
+        assert order.rank(*model[rank]) == rank
+        assert order.count_below(model[rank][0], True) == rank + 1
+    scores, members = order.range(0, order.size())
+    assert list(zip(scores, members, strict=True)) == model
 
 
 OPERATIONS = st.lists(
