@@ -60,7 +60,7 @@ def gone(control: RawClient) -> bool:
     """Whether nobody is subscribed."""
     reply = control.call("PUBSUB", "NUMSUB", "news")[1]
     assert isinstance(reply, tuple)
-    return reply[1] == (":", b"0")
+    return bool(reply[1] == (":", b"0"))
 
 
 def becomes_gone(control: RawClient, within_s: float = WITHIN_S) -> bool:
