@@ -15,6 +15,7 @@ _ZERO: Final = 48
 _NINE: Final = 57
 _MINUS: Final = 45
 _FLOAT_CHARS: Final = b"0123456789+-.eE"
+_INT64_END: Final = 9223372036854775808.0
 _ZERO_CHARS: Final = b"+-.0"
 _C_SPACES: Final = b" \t\n\v\f\r"
 _SPECIAL_FLOATS: Final = {
@@ -129,6 +130,21 @@ def format_float(value: float) -> bytes:
     if isinf(value):
         return b"inf" if value > 0 else b"-inf"
     return _shortest(value)
+
+
+def format_plain(value: float) -> bytes:
+    """Return a finite `value` with up to 17 decimals and without an exponent, as Redis prints coordinates."""
+    text = (b"%.17f" % value).rstrip(b"0").rstrip(b".")
+    return b"0" if text == b"-0" else text
+
+
+def format_fixed(value: float) -> bytes:
+    """Return `value` with 4 decimals, as Redis prints distances: by way of a 64-bit integer."""
+    scaled = value * 10000.0
+    # what does not fit becomes the least integer, as in C
+    whole = round(scaled) if -_INT64_END <= scaled < _INT64_END else INT64_MIN
+    digits = b"%05d" % abs(whole)
+    return (b"-" if whole < 0 else b"") + digits[:-4] + b"." + digits[-4:]
 
 
 def _shortest(value: float) -> bytes:

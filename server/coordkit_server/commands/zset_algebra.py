@@ -6,7 +6,7 @@ from typing import Final
 
 from coordkit_server.commands.args import integer_between
 from coordkit_server.commands.zranges import parse_score
-from coordkit_server.commands.zset_ranges import store
+from coordkit_server.commands.zset_ranges import store_result
 from coordkit_server.context import (
     DENYOOM,
     NUMKEYS1,
@@ -208,14 +208,7 @@ def _reply(cx: Context, kind: int) -> object:
 def _store(cx: Context, kind: int, event: bytes) -> object:
     """Run an operation and store its result."""
     members, scores = _ordered(_operation(cx, 2, kind, True).run(kind))
-    limits = cx.services.limits
-    packed = len(members) <= limits.zset_max_listpack_entries
-    if packed:
-        for member in members:
-            if len(member) > limits.zset_max_listpack_value:
-                packed = False
-                break
-    return store(cx, cx.argv[1], members, scores, event, packed=packed)
+    return store_result(cx, cx.argv[1], members, scores, event)
 
 
 def zunion(cx: Context) -> object:

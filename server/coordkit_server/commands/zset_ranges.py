@@ -198,6 +198,18 @@ def store(cx: Context, key: bytes, members: list[bytes], scores: list[float], ev
     return len(members)
 
 
+def store_result(cx: Context, key: bytes, members: list[bytes], scores: list[float], event: bytes) -> int:
+    """Do what `store` does for a result that is packed if all of it fits."""
+    limits = cx.services.limits
+    packed = len(members) <= limits.zset_max_listpack_entries
+    if packed:
+        for member in members:
+            if len(member) > limits.zset_max_listpack_value:
+                packed = False
+                break
+    return store(cx, key, members, scores, event, packed=packed)
+
+
 def zcount(cx: Context) -> object:
     """ZCOUNT key min max -> number of members with a score in the range."""
     bounds = ScoreRange(cx.argv[2], cx.argv[3])

@@ -40,13 +40,14 @@ from coordkit_server.resp.reply import NULL_ARRAY, PairsReply
 
 NAN_SCORE: Final = b"ERR resulting score is not a number (NaN)"
 
-_NX: Final = 1
-_XX: Final = 2
-_GT: Final = 4
-_LT: Final = 8
-_CH: Final = 16
-_INCR: Final = 32
-_OPTIONS: Final = {b"NX": _NX, b"XX": _XX, b"GT": _GT, b"LT": _LT, b"CH": _CH, b"INCR": _INCR}
+# conditions of ZADD
+ADD_NX: Final = 1
+ADD_XX: Final = 2
+ADD_GT: Final = 4
+ADD_LT: Final = 8
+ADD_CH: Final = 16
+ADD_INCR: Final = 32
+_OPTIONS: Final = {b"NX": ADD_NX, b"XX": ADD_XX, b"GT": ADD_GT, b"LT": ADD_LT, b"CH": ADD_CH, b"INCR": ADD_INCR}
 
 
 def as_zset(entry: Entry | None) -> ZSetValue | None:
@@ -77,22 +78,22 @@ def zadd(cx: Context) -> object:
         at += 1
     if at == len(argv) or (len(argv) - at) % 2:
         raise syntax_error()
-    if flags & _NX and flags & _XX:
+    if flags & ADD_NX and flags & ADD_XX:
         raise CommandError(b"ERR XX and NX options at the same time are not compatible")
-    if (flags & _GT and flags & (_NX | _LT)) or (flags & _LT and flags & (_NX | _GT)):
+    if (flags & ADD_GT and flags & (ADD_NX | ADD_LT)) or (flags & ADD_LT and flags & (ADD_NX | ADD_GT)):
         raise CommandError(b"ERR GT, LT, and/or NX options at the same time are not compatible")
-    if flags & _INCR and len(argv) - at > 2:
+    if flags & ADD_INCR and len(argv) - at > 2:
         raise CommandError(b"ERR INCR option supports a single increment-element pair")
     return _add(cx, at, flags)
 
 
 def zincrby(cx: Context) -> object:
     """ZINCRBY key increment member -> the new score."""
-    return _add(cx, 2, _INCR)
+    return _add(cx, 2, ADD_INCR)
 
 
 def _add(cx: Context, at: int, flags: int) -> object:
-    """Add the pairs of score and member from `at` on, under the conditions in `flags`."""
+    """Add the pairs of score and member from `at` on, under the conditions in `flags`.  The scores are read first."""
     argv = cx.argv
     scores: list[float] = []
     for i in range(at, len(argv), 2):
@@ -100,12 +101,18 @@ def _add(cx: Context, at: int, flags: int) -> object:
         if score is None:
             raise CommandError(NOT_FLOAT)
         scores.append(score)
+    return add_scores(cx, scores, at + 1, 2, flags)
+
+
+def add_scores(cx: Context, scores: list[float], at: int, step: int, flags: int) -> object:
+    """Give the scores to the members at the positions `at`, `at` + `step`, ...; reply as ZADD does."""
+    argv = cx.argv
     key = argv[1]
     value = as_zset(cx.db.lookup_write(key))
     is_new = value is None
     if value is None:
-        if flags & _XX:
-            return None if flags & _INCR else 0
+        if flags & ADD_XX:
+            return None if flags & ADD_INCR else 0
         value = ZSetValue()
     limits = cx.services.limits
     if len(scores) > 1:
@@ -113,26 +120,26 @@ def _add(cx: Context, at: int, flags: int) -> object:
     added = 0
     changed = 0
     result: float | None = None
-    i = at + 1
+    i = at
     for score in scores:
         member = argv[i]
-        i += 2
+        i += step
         old = value.scores.get(member)
         if old is not None:
-            if flags & _NX:
+            if flags & ADD_NX:
                 continue
-            if flags & _INCR:
+            if flags & ADD_INCR:
                 total = plus(old, score)
                 if total is None:
                     raise CommandError(NAN_SCORE)
                 score = total
-            if (flags & _GT and score <= old) or (flags & _LT and score >= old):
+            if (flags & ADD_GT and score <= old) or (flags & ADD_LT and score >= old):
                 continue
             result = score
             if score != old:
                 value.set(member, score, limits)
                 changed += 1
-        elif not flags & _XX:
+        elif not flags & ADD_XX:
             value.set(member, score, limits)
             result = score
             added += 1
@@ -142,10 +149,10 @@ def _add(cx: Context, at: int, flags: int) -> object:
         cx.db.modified(key)
         cx.state.dirty += added + changed - 1
         if cx.state.notify_flags:
-            cx.db.notify(ZSET, b"zincr" if flags & _INCR else b"zadd", key)
-    if flags & _INCR:
+            cx.db.notify(ZSET, b"zincr" if flags & ADD_INCR else b"zadd", key)
+    if flags & ADD_INCR:
         return result
-    return added + changed if flags & _CH else added
+    return added + changed if flags & ADD_CH else added
 
 
 def zrem(cx: Context) -> object:

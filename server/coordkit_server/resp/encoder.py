@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from coordkit_server.numeric import format_float
+from coordkit_server.numeric import format_float, format_plain
 from coordkit_server.resp.reply import (
     NULL_ARRAY,
     AttributeReply,
@@ -11,6 +11,7 @@ from coordkit_server.resp.reply import (
     MapReply,
     Marker,
     PairsReply,
+    PlainDouble,
     PushReply,
     SetReply,
     Simple,
@@ -86,6 +87,11 @@ def _encode_rare(out: list[bytes], reply: object, resp3: bool) -> None:
         encode_bulk(out, bytes(reply))
     elif isinstance(reply, BigNumber):
         out.append(b"(" + reply.digits + CRLF if resp3 else b"$%d\r\n%b\r\n" % (len(reply.digits), reply.digits))
+    elif isinstance(reply, PlainDouble):
+        if resp3:
+            out.append(b"," + format_plain(reply.value) + CRLF)
+        else:
+            encode_bulk(out, format_plain(reply.value))
     elif isinstance(reply, AttributeReply):
         if resp3:
             _encode_items(out, reply.attributes, b"|%d\r\n" % (len(reply.attributes) // 2), resp3)

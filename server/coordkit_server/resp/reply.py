@@ -3,7 +3,7 @@
     bytes -> bulk string      int -> integer        list -> array          None -> null
     float -> double           bool -> boolean       (RESP2: bulk string, integer)
     Simple  +text             ErrorReply  -text     NULL_ARRAY  *-1 in RESP2
-    MapReply, SetReply, PushReply, PairsReply, VerbatimReply, BigNumber, AttributeReply
+    MapReply, SetReply, PushReply, PairsReply, VerbatimReply, BigNumber, PlainDouble, AttributeReply
 
 `NO_REPLY` means nothing is sent (the handler wrote its own, or replies are off); `BLOCKED` that the client waits.
 """
@@ -67,6 +67,13 @@ class BigNumber:
 
     def __init__(self, digits: bytes) -> None:
         self.digits: Final = digits
+
+
+class PlainDouble:
+    """A double that is printed with up to 17 decimals and no exponent.  RESP2 sends a bulk string."""
+
+    def __init__(self, value: float) -> None:
+        self.value: Final = value
 
 
 class AttributeReply:

@@ -8,7 +8,7 @@ costs a tenth of a table built from here.
 
 from typing import Final
 
-from coordkit_server.numeric import INT64_MIN, format_float
+from coordkit_server.numeric import INT64_MIN, format_float, format_plain
 from coordkit_server.resp.reply import (
     OK,
     AttributeReply,
@@ -16,6 +16,7 @@ from coordkit_server.resp.reply import (
     ErrorReply,
     MapReply,
     PairsReply,
+    PlainDouble,
     PushReply,
     SetReply,
     Simple,
@@ -189,6 +190,11 @@ class _Flattener:
             self._add_verbatim(reply)
         elif isinstance(reply, BigNumber):
             self._put(b"(" if self._resp3 else b".", reply.digits)
+        elif isinstance(reply, PlainDouble):
+            if self._resp3:
+                self._put(b",", reply.value)
+            else:
+                self._put(b".", format_plain(reply.value))
         else:
             return False
         return True
@@ -242,6 +248,8 @@ def passed_through(reply: object) -> object:
         return reply.text
     if isinstance(reply, BigNumber):
         return reply.digits
+    if isinstance(reply, PlainDouble):
+        return format_plain(reply.value)
     if isinstance(reply, bytearray):
         return bytes(reply)
     if isinstance(reply, AttributeReply):
