@@ -399,18 +399,28 @@ def geosearchstore(cx: Context) -> object:
 
 
 def _radius_keys(argv: list[bytes]) -> list[int] | None:
-    """Return where GEORADIUS and GEORADIUSBYMEMBER name keys: the first argument, and behind the last STORE[DIST]."""
-    stored: list[int] = []
-    for i in range(5, len(argv) - 1):
-        if argv[i].upper() in (b"STORE", b"STOREDIST") and (not stored or i > stored[0]):
-            stored = [i + 1]
-    return [1, *stored]
+    """Return where GEORADIUS names keys: the first argument, and behind STORE and STOREDIST."""
+    return [1, *_behind(argv, b"STORE", 6), *_behind(argv, b"STOREDIST", 6)]
+
+
+def _by_member_keys(argv: list[bytes]) -> list[int] | None:
+    """Return where GEORADIUSBYMEMBER names keys."""
+    return [1, *_behind(argv, b"STORE", 5), *_behind(argv, b"STOREDIST", 5)]
+
+
+def _behind(argv: list[bytes], keyword: bytes, start: int) -> list[int]:
+    """Return the position behind the first `keyword` from `start` on, if there is one."""
+    for i in range(start, len(argv) - 1):
+        if argv[i].upper() == keyword:
+            return [i + 1]
+    return []
 
 
 def commands() -> list[Command]:
     """Return the rows of the group."""
     add = WRITE | DENYOOM
     radius = KeySpec(1, 1, 1, _radius_keys)
+    around = KeySpec(1, 1, 1, _by_member_keys)
     by_member = b"Searches around a member."
     return [
         Command(b"GEOADD", -5, add, geoadd, KEY1, since=b"3.2.0", summary=b"Adds places or moves them."),
@@ -418,7 +428,7 @@ def commands() -> list[Command]:
         Command(b"GEOHASH", -2, READONLY, geohash, KEY1, since=b"3.2.0", summary=b"Spells places as geohashes."),
         Command(b"GEOPOS", -2, READONLY, geopos, KEY1, since=b"3.2.0", summary=b"Tells where members are."),
         Command(b"GEORADIUS", -6, add, georadius, radius, since=b"3.2.0", summary=b"Searches around a place."),
-        Command(b"GEORADIUSBYMEMBER", -5, add, georadiusbymember, radius, since=b"3.2.0", summary=by_member),
+        Command(b"GEORADIUSBYMEMBER", -5, add, georadiusbymember, around, since=b"3.2.0", summary=by_member),
         Command(b"GEORADIUSBYMEMBER_RO", -5, READONLY, georadiusbymember_ro, KEY1, since=b"3.2.10", summary=by_member),
         Command(
             b"GEORADIUS_RO", -6, READONLY, georadius_ro, KEY1, since=b"3.2.10", summary=b"Searches around a place."

@@ -1,6 +1,6 @@
 """Geo commands."""
 
-from tests.differential.case import Case, CommandLine
+from tests.differential.case import Argument, Case, CommandLine
 
 STRING = ["SET", "s", "v"]
 SICILY: CommandLine = ["GEOADD", "g", "13.361389", "38.115556", "Palermo", "15.087269", "37.502669", "Catania"]
@@ -13,7 +13,13 @@ WITH_ALL: CommandLine = ["WITHCOORD", "WITHDIST", "WITHHASH"]
 
 def search(*words: str | float | CommandLine) -> CommandLine:
     """GEOSEARCH of `g`; groups of words are joined."""
-    return ["GEOSEARCH", "g", *[part for word in words for part in (word if isinstance(word, list) else [word])]]
+    line: list[Argument] = ["GEOSEARCH", "g"]
+    for word in words:
+        if isinstance(word, str | int | float):
+            line.append(word)
+        else:
+            line.extend(word)
+    return line
 
 
 CASES = [
@@ -105,7 +111,6 @@ CASES = [
             search(NEAR, "ASC", "ASC"),
             search(MIDDLE, NEAR, "FROMMEMBER", "Palermo"),
             search(MIDDLE, NEAR, "BYBOX", 1, 1, "m"),
-            search(["FROMMEMBER", "none"], NEAR),
             search(MIDDLE, NEAR, "COUNT", 0),
             search(MIDDLE, NEAR, "COUNT", "x"),
             search(MIDDLE, NEAR, "COUNT"),
@@ -125,6 +130,11 @@ CASES = [
             ["GEOSEARCH", "none", *MIDDLE, *NEAR, "ANY"],
         ],
     ),
+    Case(
+        "search-around-none",
+        [SICILY, search(["FROMMEMBER", "none"], NEAR), ["GEORADIUSBYMEMBER", "g", "none", 200, "km"]],
+    ),
+    Case("getkeys-both", [["COMMAND", "GETKEYS", "GEORADIUS", "g", 1, 1, 1, "m", "STORE", "d", "STOREDIST", "e"]]),
     Case(
         "searchstore",
         [
@@ -162,7 +172,6 @@ CASES = [
             ["GEORADIUS", "none", 15, 37, 200, "km", "STORE", "d"],
             ["GEORADIUS", "g", 15, 37, 200, "km", "BYBOX"],
             ["GEORADIUSBYMEMBER", "g", "Palermo", 200, "km", "ASC", "WITHDIST"],
-            ["GEORADIUSBYMEMBER", "g", "none", 200, "km"],
             ["GEORADIUSBYMEMBER", "none", "Palermo", "x", "y"],
             ["GEORADIUSBYMEMBER", "none", "Palermo", "x", "y", "NOPE"],
             ["GEORADIUSBYMEMBER", "g", "Palermo", 200, "km", "STOREDIST", "d"],
@@ -172,11 +181,16 @@ CASES = [
         ],
     ),
     Case(
-        "keys-and-scripts",
+        "getkeys",
         [
-            ["COMMAND", "GETKEYS", "GEORADIUS", "g", 1, 1, 1, "m", "STORE", "d", "STOREDIST", "e"],
+            ["COMMAND", "GETKEYS", "GEORADIUS", "g", 1, 1, 1, "m", "STORE", "d"],
             ["COMMAND", "GETKEYS", "GEORADIUSBYMEMBER", "g", "m", 1, "m", "STOREDIST", "store"],
             ["COMMAND", "GETKEYS", "GEOSEARCHSTORE", "d", "g", *MIDDLE, *NEAR],
+        ],
+    ),
+    Case(
+        "scripts",
+        [
             SICILY,
             ["EVAL", "return redis.call('GEOPOS', KEYS[1], 'Palermo', 'none')", 1, "g"],
             ["EVAL", "redis.setresp(3) return redis.call('GEOPOS', KEYS[1], 'Palermo')", 1, "g"],
