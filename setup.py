@@ -89,6 +89,7 @@ COMPILED: Final[list[str]] = [
     "keyspace/database.py",
     "keyspace/expire.py",
     "keyspace/notify.py",
+    "keyspace/propagation.py",
     "keyspace/waiter.py",
     "keyspace/watch.py",
     "log.py",

@@ -330,6 +330,12 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
             self.log.warning("appendonly is on, but this server does not write an append-only file yet")
         elif name == "save" and config.text(name):
             self.log.warning("save points are set, but this server does not write snapshots yet")
+        elif name == "lazyfree-lazy-expire":
+            self.state.propagation.lazy_expire = config.flag(name)
+        elif name == "lazyfree-lazy-eviction":
+            self.state.propagation.lazy_eviction = config.flag(name)
+        elif name == "lazyfree-lazy-server-del":
+            self.state.propagation.lazy_server_del = config.flag(name)
         elif name == "maxmemory":
             check_memory(self.services)
         elif name == "dir":

@@ -14,6 +14,7 @@ from coordkit_server.keyspace.blocking import Blocking
 from coordkit_server.keyspace.database import Database, Entry, KeyspaceState
 from coordkit_server.keyspace.expire import ActiveExpiry
 from coordkit_server.keyspace.notify import GENERIC
+from coordkit_server.keyspace.propagation import TO_ALL
 from coordkit_server.keyspace.waiter import Waiter
 from coordkit_server.log import Log
 from coordkit_server.pubsub import PubSub
@@ -140,6 +141,42 @@ class Context:
         self.db: Database = session.db
         self.argv: list[bytes] = []
         self.command: Command | None = None
+        self.rewritten: list[bytes] | None = None  # what is propagated instead of argv; an empty list for nothing
+        self.forced: int = 0  # who gets the command even if it changed nothing
+        self.targets: int = TO_ALL  # who may get the commands of this session (redis.set_repl)
+
+    def propagates(self) -> bool:
+        """Return True if somebody follows the changes; ask before building arguments for `rewrite` or `propagate`."""
+        return self.state.propagation.active
+
+    def forget_rewriting(self) -> None:
+        """Propagate the next command as it comes."""
+        self.rewritten = None
+        self.forced = 0
+
+    def rewrite(self, argv: list[bytes]) -> None:
+        """Propagate `argv` instead of the command as the client sent it, should it change something.
+
+        The append-only file and replicas must come to the same result at another time: relative times become
+        absolute, random choices and generated IDs their outcome, blocking commands plain ones.  The last call counts:
+        `SPOP key` calls `cx.rewrite([b"SREM", key, member])`, EXPIRE `cx.rewrite([b"PEXPIREAT", key, time])`."""
+        self.rewritten = argv
+
+    def propagate(self, argv: list[bytes]) -> None:
+        """Propagate `argv` as well, in front of the command itself, which follows if it changed something.
+
+        A command that is repeated by several others calls this for each, then `prevent_propagation`."""
+        propagation = self.state.propagation
+        if propagation.active and self.targets:
+            propagation.add(self.db.index, argv, self.targets)
+
+    def prevent_propagation(self) -> None:
+        """Do not propagate the command itself, whatever it changed."""
+        self.rewritten = []
+
+    def force_propagation(self, targets: int = TO_ALL) -> None:
+        """Propagate the command to `targets` even if it changed nothing (FLUSHALL, PUBLISH)."""
+        self.forced = targets
 
     def require(self, key: bytes) -> Entry:
         """Return the live entry at `key` for a change; raises `no such key`."""

@@ -31,6 +31,7 @@ from coordkit_server.errors import (
 )
 from coordkit_server.errors import NO_AUTH as NO_AUTH_TEXT
 from coordkit_server.keyspace.database import Database, type_name
+from coordkit_server.keyspace.propagation import TO_ALL
 from coordkit_server.keyspace.waiter import Waiter
 from coordkit_server.resp.reply import BLOCKED, NO_REPLY, QUEUED, ErrorReply
 from coordkit_server.session import (
@@ -62,6 +63,9 @@ _SUBSCRIBED_COMMANDS: Final = frozenset(
 # what runs at once between MULTI and EXEC
 _NEVER_QUEUED: Final = frozenset([b"EXEC", b"DISCARD", b"MULTI", b"WATCH", b"QUIT", b"RESET"])
 
+# they may remove expired keys anywhere: these removals are no unit
+_TOUCH_ANY_KEY: Final = frozenset([b"SCAN", b"RANDOMKEY"])
+
 # waiters of one key that are looked at before its queue is copied
 FEW: Final = 8
 
@@ -74,6 +78,7 @@ class Dispatcher(CommandRunner):
         self._state: Final = services.state
         self._clock: Final = services.clock
         self._stats: Final = services.stats
+        self._propagation: Final = services.state.propagation
         self._table: Final[dict[bytes, Command]] = {}
         self._now_us: int = services.clock.now_us()
         self.script_busy: bool = False  # a script has run past busy-reply-threshold
@@ -186,7 +191,34 @@ class Dispatcher(CommandRunner):
         return False
 
     def call(self, cx: Context, row: Command) -> object:
-        """Run `row` on `cx` (its argv set): handler, statistics.  Returns the reply, an ErrorReply for an error."""
+        """Run `row` on `cx` (its argv set): handler, statistics, propagation.
+
+        Returns the reply, an ErrorReply for an error."""
+        if self._propagation.active:
+            return self._run_and_propagate(cx, row)
+        return self._run(cx, row)
+
+    def _run_and_propagate(self, cx: Context, row: Command) -> object:
+        """Run `row` and let those who follow know what it changed."""
+        propagation = self._propagation
+        before = self._state.dirty
+        cx.forget_rewriting()
+        propagation.depth += 1
+        reply = self._run(cx, row)
+        propagation.depth -= 1
+        targets = (cx.forced if self._state.dirty == before else TO_ALL) & cx.targets
+        if targets and row.name != b"EXEC":
+            argv = cx.argv if cx.rewritten is None else cx.rewritten
+            if argv:
+                propagation.add(cx.db.index, argv, targets)
+        if propagation.pending and propagation.depth == 0:
+            propagation.deliver(as_unit=row.name not in _TOUCH_ANY_KEY)
+            cx.session.aof_position = propagation.aof_position
+            cx.session.replica_position = propagation.replica_position
+        return reply
+
+    def _run(self, cx: Context, row: Command) -> object:
+        """Run the handler of `row` and count it; return the reply."""
         start_us = self._now_us
         cx.command = row
         try:

@@ -125,6 +125,8 @@ class Session(Subscriber, Watcher):
         self.no_evict: bool = False
         self.no_touch: bool = False
         self.closing: bool = False
+        self.aof_position: int = 0  # in the streams of changes, after its last change
+        self.replica_position: int = 0
         self.out: list[bytes] = []
         self.pushes: list[bytes] = []  # messages to itself from the command that runs: they follow its reply
         # transaction

@@ -4,6 +4,7 @@ They live here and not in the tests because an interpreted class can't implement
 """
 
 from coordkit_server.keyspace.notify import EventSink
+from coordkit_server.keyspace.propagation import StreamSink
 from coordkit_server.keyspace.watch import Tracker, Watcher
 from coordkit_server.scripting.engine import ScriptServer
 
@@ -69,9 +70,26 @@ class RecordedScriptServer(ScriptServer):
         """Record the line."""
         self.logged.append((level, text))
 
+    def targets_chosen(self, targets: int) -> None:
+        """Do nothing: nothing is propagated."""
+
     def protocol_chosen(self, resp3: bool) -> None:
         """Do nothing: the replies are given."""
 
     def allowed(self, argv: list[bytes]) -> int:
         """Return 1 for GET, 0 for SET, -1 for anything else."""
         return {b"GET": 1, b"SET": 0}.get(argv[0], -1)
+
+
+class RecordedStream(StreamSink):
+    """The stream of changes as (database, bytes)."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[int, bytes]] = []
+        self.position: int = 0
+
+    def feed(self, db_index: int, wire: bytes) -> int:
+        """Record the command."""
+        self.seen.append((db_index, wire))
+        self.position += len(wire)
+        return self.position

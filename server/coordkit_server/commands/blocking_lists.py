@@ -26,6 +26,7 @@ def _blocking_pop(cx: Context, at_head: bool) -> object:
         entry = cx.db.lookup_write(argv[i])
         value = as_list(entry)
         if value is not None and entry is not None:
+            cx.rewrite([b"LPOP" if at_head else b"RPOP", argv[i]])
             return [argv[i], pop_one(cx, entry, value, at_head)]
     return cx.block(b"list", argv[1:-1], wait_us, NULL_ARRAY)
 
@@ -46,6 +47,7 @@ def _blocking_move(cx: Context, from_head: bool, to_head: bool) -> object:
     wait_us = timeout_us(argv[-1], cx.state.now_ms)
     element = move_element(cx, argv[1], argv[2], from_head, to_head)
     if element is not None:
+        cx.rewrite([b"RPOPLPUSH", argv[1], argv[2]] if len(argv) == 4 else [b"LMOVE", *argv[1:5]])
         return element
     if cx.session.deny_blocking:
         return None

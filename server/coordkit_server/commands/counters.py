@@ -68,6 +68,7 @@ def incrbyfloat(cx: Context) -> object:
         entry.value = total
     cx.db.modified(key)
     cx.db.notify(STRING, b"incrbyfloat", key)
+    cx.rewrite([b"SET", key, total, b"KEEPTTL"])
     return total
 
 

@@ -77,6 +77,7 @@ def debug_stringmatch_len(cx: Context) -> object:
 def debug_populate(cx: Context) -> object:
     """DEBUG POPULATE count [prefix [size]] -> OK; adds missing keys `prefix:N` with values `value:N`."""
     check_allowed(cx)
+    cx.prevent_propagation()
     argv = cx.argv
     prefix = argv[3] if len(argv) > 3 else b"key"
     size = integer(argv[4]) if len(argv) > 4 else 0

@@ -55,11 +55,19 @@ def _expire(cx: Context, unit: int, command: bytes) -> object:
         cx.db.remove(entry)
         cx.db.modified(key)
         cx.db.notify(GENERIC, b"del", key)
+        cx.rewrite([removal_name(cx), key])
         return 1
     cx.db.set_expiry(entry, at_ms)
     cx.db.modified(key)
+    if cx.propagates():
+        cx.rewrite([b"PEXPIREAT", key, b"%d" % at_ms, *argv[3:]])
     cx.db.notify(GENERIC, b"expire", key)
     return 1
+
+
+def removal_name(cx: Context) -> bytes:
+    """Return the command that repeats the removal of a key whose time has come."""
+    return b"UNLINK" if cx.state.propagation.lazy_expire else b"DEL"
 
 
 def _conditions(argv: list[bytes]) -> int:

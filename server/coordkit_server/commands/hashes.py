@@ -207,6 +207,7 @@ def hincrbyfloat(cx: Context) -> object:
     value.set(field, total, cx.services.limits)
     cx.db.modified(key)
     cx.db.notify(HASH, b"hincrbyfloat", key)
+    cx.rewrite([b"HSET", key, field, total])
     return total
 
 

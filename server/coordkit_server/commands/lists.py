@@ -384,6 +384,8 @@ class MultiPop:
             entry = cx.db.lookup_write(key)
             value = as_list(entry)
             if value is not None and entry is not None:
+                count = b"%d" % min(self.count, value.length())
+                cx.rewrite([b"LPOP" if self.from_head else b"RPOP", key, count])
                 return [key, pop_many(cx, entry, value, self.from_head, self.count)]
         return None
 

@@ -16,6 +16,7 @@ from coordkit_server.context import (
     Context,
 )
 from coordkit_server.errors import CommandError
+from coordkit_server.keyspace.propagation import TO_REPLICAS
 from coordkit_server.pubsub import Registry
 from coordkit_server.resp.encoder import encode
 from coordkit_server.resp.reply import NO_REPLY, PushReply
@@ -26,11 +27,13 @@ _BASE: Final = PUBSUB | NOSCRIPT | LOADING | STALE
 
 def publish(cx: Context) -> object:
     """PUBLISH channel message -> number of clients that received it."""
+    cx.force_propagation(TO_REPLICAS)
     return cx.services.pubsub.publish(cx.argv[1], cx.argv[2])
 
 
 def spublish(cx: Context) -> object:
     """SPUBLISH shardchannel message -> number of clients that received it."""
+    cx.force_propagation(TO_REPLICAS)
     return cx.services.pubsub.publish_shard(cx.argv[1], cx.argv[2])
 
 

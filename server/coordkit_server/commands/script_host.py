@@ -23,6 +23,7 @@ from coordkit_server.errors import (
     UNKILLABLE,
     CommandError,
 )
+from coordkit_server.keyspace.propagation import TO_ALL
 from coordkit_server.resp.reply import ErrorReply
 from coordkit_server.scripting.cache import (
     ALLOW_OOM,
@@ -158,10 +159,12 @@ class ScriptHost(ScriptServer):
         self._wrote = False
         self._killed = False
         self._running = True
+        self._cx.targets = TO_ALL
         argv = cx.argv
         self.running_argv = argv
         reply = engine.run(number, key_count, argv[3:])
         self._running = False
+        cx.prevent_propagation()  # what it called is repeated
         if self._busy:
             self._busy = False
             self._services.control.busy_over()
@@ -270,6 +273,10 @@ class ScriptHost(ScriptServer):
     def log(self, level: int, text: bytes) -> None:
         """Write to the server's log."""
         self._services.log.write(level, text.decode("utf-8", "replace"))
+
+    def targets_chosen(self, targets: int) -> None:
+        """Propagate what the script changes from now on to these only (redis.set_repl)."""
+        self._cx.targets = targets
 
     def protocol_chosen(self, resp3: bool) -> None:
         """Let commands reply in RESP3 or RESP2."""

@@ -38,6 +38,7 @@ def time(cx: Context) -> object:
 def flushdb(cx: Context) -> object:
     """FLUSHDB [ASYNC|SYNC] -> OK; every key of the selected database is gone."""
     _check_flush_mode(cx)
+    cx.force_propagation()
     cx.db.flush()
     return OK
 
@@ -45,6 +46,7 @@ def flushdb(cx: Context) -> object:
 def flushall(cx: Context) -> object:
     """FLUSHALL [ASYNC|SYNC] -> OK; every key of every database is gone."""
     _check_flush_mode(cx)
+    cx.force_propagation()
     for database in cx.services.databases:
         database.flush()
     return OK

@@ -3,6 +3,8 @@
 Map: lookup, members, random members, set algebra, SSCAN, rows.
 """
 
+from typing import Final
+
 from coordkit_server.commands.args import integer_between, symmetric_integer
 from coordkit_server.commands.keys import scan_cursor, scan_options
 from coordkit_server.context import (
@@ -28,6 +30,9 @@ from coordkit_server.keyspace.database import Entry
 from coordkit_server.keyspace.notify import GENERIC, SET
 from coordkit_server.numeric import INT64_MAX
 from coordkit_server.resp.reply import SetReply
+
+# members that one SREM names when a SPOP is repeated
+SPOP_BATCH: Final = 1024
 
 
 def as_set(entry: Entry | None) -> SetValue | None:
@@ -166,7 +171,21 @@ def spop(cx: Context) -> object:
     cx.state.dirty += len(members) - 1
     cx.db.notify(SET, b"spop", key)
     cx.delete_if_empty(entry, size - len(members))
+    if cx.propagates():
+        _propagate_spop(cx, key, members, size)
     return members[0] if len(argv) == 2 else SetReply(list(members))
+
+
+def _propagate_spop(cx: Context, key: bytes, members: list[bytes], size: int) -> None:
+    """Let the removal of just these members be repeated; the set had `size`."""
+    if len(cx.argv) == 3 and len(members) == size:
+        cx.rewrite([b"UNLINK" if cx.state.propagation.lazy_server_del else b"DEL", key])
+    elif len(members) == 1:
+        cx.rewrite([b"SREM", key, members[0]])
+    else:
+        for at in range(0, len(members), SPOP_BATCH):
+            cx.propagate([b"SREM", key, *members[at : at + SPOP_BATCH]])
+        cx.prevent_propagation()
 
 
 def srandmember(cx: Context) -> object:

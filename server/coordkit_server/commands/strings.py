@@ -7,7 +7,7 @@ A string is stored as `bytes`; APPEND and SETRANGE turn it into a `bytearray` th
 from typing import Final
 
 from coordkit_server.commands.args import integer
-from coordkit_server.commands.expiry import EX, EXAT, PX, PXAT, expiry_at_ms
+from coordkit_server.commands.expiry import EX, EXAT, PX, PXAT, expiry_at_ms, removal_name
 from coordkit_server.context import (
     ALL_KEYS,
     DENYOOM,
@@ -108,7 +108,12 @@ def set_(cx: Context) -> object:
         return OK
     options = parse_options(argv, 3, _NX | _XX | _GET | _KEEPTTL)
     at_ms = expiry_at_ms(cx, options.unit, options.when, b"set") if options.unit else -1
-    return _set_with(cx, argv[1], argv[2], options.flags, at_ms)
+    if options.flags & _GET and at_ms < 0 and cx.propagates():
+        cx.rewrite([*argv[:3], *[word for word in argv[3:] if word.upper() != b"GET"]])
+    reply = _set_with(cx, argv[1], argv[2], options.flags, at_ms)
+    if options.unit == PXAT:
+        cx.rewritten = None  # absolute as it came
+    return reply
 
 
 def _set_with(cx: Context, key: bytes, value: bytes, flags: int, at_ms: int) -> object:
@@ -129,6 +134,8 @@ def _set_with(cx: Context, key: bytes, value: bytes, flags: int, at_ms: int) -> 
     db.notify(STRING, b"set", key)
     if at_ms >= 0:
         db.notify(GENERIC, b"expire", key)
+        if cx.propagates():
+            cx.rewrite([b"SET", key, value, b"PXAT", b"%d" % at_ms])
     return old if flags & _GET else OK
 
 
@@ -163,6 +170,7 @@ def getset(cx: Context) -> object:
     old = read_string(cx, cx.argv[1])
     cx.db.set(cx.argv[1], cx.argv[2])
     cx.db.notify(STRING, b"set", cx.argv[1])
+    cx.rewrite([b"SET", cx.argv[1], cx.argv[2]])
     return old
 
 
@@ -172,6 +180,7 @@ def getdel(cx: Context) -> object:
     value = read_string(cx, key)
     if value is not None and cx.db.delete(key):
         cx.db.notify(GENERIC, b"del", key)
+        cx.rewrite([b"DEL", key])
     return value
 
 
@@ -188,12 +197,15 @@ def getex(cx: Context) -> object:
         if at_ms <= cx.state.now_ms:
             cx.db.delete(key)
             cx.db.notify(GENERIC, b"del", key)
+            cx.rewrite([removal_name(cx), key])
         else:
             cx.db.set_expiry(entry, at_ms)
             cx.db.modified(key)
+            cx.rewrite([b"PEXPIREAT", key, b"%d" % at_ms])
             cx.db.notify(GENERIC, b"expire", key)
     elif options.flags & _PERSIST and cx.db.clear_expiry(entry):
         cx.db.modified(key)
+        cx.rewrite([b"PERSIST", key])
         cx.db.notify(GENERIC, b"persist", key)
     return value
 

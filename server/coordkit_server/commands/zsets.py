@@ -333,6 +333,7 @@ def _blocking_pop(cx: Context, highest: bool) -> object:
         entry = cx.db.lookup_write(key)
         value = as_zset(entry)
         if value is not None and entry is not None:
+            cx.rewrite([b"ZPOPMAX" if highest else b"ZPOPMIN", key])
             return [key, *_pop_pairs(cx, entry, value, highest, 1)]
     return cx.block(b"zset", argv[1:-1], wait_us, NULL_ARRAY)
 
@@ -373,6 +374,8 @@ class MultiPop:
             entry = cx.db.lookup_write(key)
             value = as_zset(entry)
             if value is not None and entry is not None:
+                count = b"%d" % min(self.count, value.length())
+                cx.rewrite([b"ZPOPMAX" if self.highest else b"ZPOPMIN", key, count])
                 flat = _pop_pairs(cx, entry, value, self.highest, self.count)
                 pairs: list[object] = []
                 for i in range(0, len(flat), 2):

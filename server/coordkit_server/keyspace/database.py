@@ -19,6 +19,7 @@ from coordkit_server.keyspace.notify import (
     NEW,
     EventSink,
 )
+from coordkit_server.keyspace.propagation import Propagation
 from coordkit_server.keyspace.waiter import Waiter
 from coordkit_server.keyspace.watch import Tracker, Watcher
 
@@ -54,6 +55,7 @@ class KeyspaceState:
         self.expired_keys: int = 0
         self.events: Final = events
         self.tracker: Final = tracker
+        self.propagation: Final = Propagation()
         self.ready: list[tuple[Database, bytes]] = []  # keys that blocked clients wait for and that were touched
 
 
@@ -229,6 +231,8 @@ class Database:
         self.state.expired_keys += 1
         self.notify(EXPIRED, b"expired", entry.key)
         self.signal_modified(entry.key)
+        if self.state.propagation.active:
+            self.state.propagation.expired(self.index, entry.key)
 
     def volatile_count(self) -> int:
         """Return how many keys have a time to live."""

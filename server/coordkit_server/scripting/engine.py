@@ -63,6 +63,10 @@ class ScriptServer(Executor):
         """Let the commands that the script calls from now on reply as in RESP3, or as in RESP2."""
         raise NotImplementedError
 
+    def targets_chosen(self, targets: int) -> None:
+        """Let only these follow what the script changes from now on: 1 the append-only file, 2 replicas, 3 both."""
+        raise NotImplementedError
+
     def allowed(self, argv: list[bytes]) -> int:
         """Return 1 if the user who called the script may run `argv`, 0 if not, -1 if there is no such command."""
         raise NotImplementedError
@@ -113,6 +117,7 @@ class Engine:
             self.on_prepare,
             self.on_log,
             self.on_setresp,
+            self.on_set_repl,
             self.on_allowed,
             self.on_sha1hex,
             REDIS_LEVEL.encode("ascii"),
@@ -277,6 +282,10 @@ class Engine:
         """Choose the protocol in which the script sees replies."""
         self.resp3 = protocol == 3
         self._server.protocol_chosen(self.resp3)
+
+    def on_set_repl(self, targets: int) -> None:
+        """Choose who follows what the script changes from now on: 1 the append-only file, 2 replicas."""
+        self._server.targets_chosen(targets)
 
     def on_allowed(self, *args: object) -> object:
         """Answer redis.acl_check_cmd."""

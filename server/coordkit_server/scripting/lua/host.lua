@@ -15,7 +15,8 @@
 -- parts in lots through `give`.
 --
 -- Arguments: the table of sandbox.lua, then functions of the server.
-local sandbox, call_server, take, give, prepare, log, set_protocol, is_allowed, sha1hex, version, version_number = ...
+local sandbox, call_server, take, give, prepare, log, set_protocol, set_targets, is_allowed, sha1hex,
+  version, version_number = ...
 local STATUS, ERROR, ARRAY, SHAPED, STAGED = 1, 2, 3, 4, 5
 local LOT = 4000    -- parts that `take` returns: a C function may hold 8000 values
 local FEW = 24      -- values that a yield may carry: lupa makes no room for more than the 40 that a stack starts with
@@ -255,6 +256,7 @@ function redis.set_repl(...)
   if flags < 0 or flags > 3 then
     raise("Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.")
   end
+  set_targets(floor(flags))
 end
 
 function redis.acl_check_cmd(...)
