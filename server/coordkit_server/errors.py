@@ -70,6 +70,10 @@ BITFIELD_TYPE: Final = (
 BITFIELD_OVERFLOW: Final = b"ERR Invalid OVERFLOW type specified"
 BITFIELD_READ_ONLY: Final = b"ERR BITFIELD_RO only supports the GET subcommand"
 
+# HyperLogLog
+HLL_INVALID: Final = b"WRONGTYPE Key is not a valid HyperLogLog string value."
+HLL_CORRUPT: Final = b"INVALIDOBJ Corrupted HLL object detected"
+
 # connection and authentication
 NO_AUTH: Final = b"NOAUTH Authentication required."
 WRONG_PASS: Final = b"WRONGPASS invalid username-password pair or user is disabled."

@@ -1,0 +1,80 @@
+"""HyperLogLog: both encodings of it hold the same numbers, and the estimate is as good as theory says."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coordkit_server.datatypes import hyperloglog as hll
+
+SPARSE = 1 << 30
+DENSE = 0
+
+
+def made(elements: list[bytes], limit: int) -> bytearray:
+    data = hll.empty()
+    for element in elements:
+        assert hll.add(data, element, limit) in {0, 1}
+    return data
+
+
+def test_empty_is_one_run_of_zeros() -> None:
+    assert hll.empty() == b"HYLL\x01" + bytes(11) + b"\x7f\xff"
+
+
+@given(st.lists(st.binary(max_size=12), max_size=200))
+def test_add_gives_both_encodings_the_same_registers(elements: list[bytes]) -> None:
+    sparse, dense = made(elements, SPARSE), made(elements, DENSE)
+    assert hll.registers(sparse) == hll.registers(dense)
+    assert hll.to_dense(sparse)
+    assert len(sparse) == hll.DENSE_BYTES
+    assert hll.registers(sparse) == hll.registers(dense)
+
+
+@given(st.lists(st.binary(max_size=3), max_size=60), st.lists(st.binary(max_size=3), max_size=60))
+def test_merge_equals_adding_everything_to_one(first: list[bytes], second: list[bytes]) -> None:
+    numbers = bytearray(hll.REGISTERS)
+    assert hll.merge(numbers, made(first, SPARSE))
+    assert hll.merge(numbers, made(second, DENSE))
+    assert numbers == hll.registers(made(first + second, SPARSE))
+
+
+@pytest.mark.parametrize("limit", [SPARSE, DENSE])
+@pytest.mark.parametrize("count", [0, 1, 100, 5000])
+def test_cardinality_stays_near_the_truth(count: int, limit: int) -> None:
+    numbers = hll.registers(made([b"%d" % i for i in range(count)], limit))
+    assert numbers is not None
+    assert abs(hll.cardinality(numbers) - count) <= 0.03 * count
+
+
+def test_store_takes_every_number_in_the_sparse_encoding() -> None:
+    numbers = bytearray(bytes(range(33)) * 500)[: hll.REGISTERS]
+    data = hll.empty()
+    hll.store(data, numbers, SPARSE)
+    assert hll.is_sparse(data)
+    assert hll.registers(data) == numbers
+
+
+def test_add_with_a_long_run_of_zeros_becomes_dense() -> None:
+    numbers = bytearray(hll.REGISTERS)
+    numbers[7] = 33
+    data = hll.empty()
+    hll.store(data, numbers, SPARSE)
+    assert not hll.is_sparse(data)
+    assert hll.registers(data) == numbers
+
+
+@given(st.binary(max_size=40))
+def test_registers_of_any_runs_are_whole_or_refused(tail: bytes) -> None:
+    data = hll.empty()[: hll.HEADER_BYTES] + tail
+    numbers = hll.registers(data)
+    assert numbers is None or len(numbers) == hll.REGISTERS
+    assert hll.add(data, b"x", SPARSE) in {hll.CORRUPT, 0, 1}
+
+
+def test_cached_is_forgotten_and_remembered() -> None:
+    data = hll.empty()
+    assert hll.cached(data) == 0
+    hll.forget(data)
+    assert hll.cached(data) == -1
+    hll.remember(data, 1234567)
+    assert hll.cached(data) == 1234567
