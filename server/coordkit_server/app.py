@@ -23,7 +23,6 @@ from coordkit_server.keyspace.blocking import Blocking
 from coordkit_server.keyspace.database import Database, KeyspaceState
 from coordkit_server.keyspace.expire import ActiveExpiry
 from coordkit_server.keyspace.notify import parse_flags
-from coordkit_server.keyspace.watch import Tracker
 from coordkit_server.log import Log
 from coordkit_server.networking.connection import (
     Connection,
@@ -35,16 +34,10 @@ from coordkit_server.networking.listener import Acceptor, Listener
 from coordkit_server.networking.poller import best_poller
 from coordkit_server.pubsub import PubSub
 from coordkit_server.session import GATE_AUTH
+from coordkit_server.tracking import Tracking
 
 # how long a server with an owner socket waits for its first owner
 FIRST_OWNER_WAIT_US: Final = 10_000_000
-
-
-class NoTracking(Tracker):
-    """Stands in while no client tracks keys."""
-
-    def key_modified(self, key: bytes, db_index: int) -> None:
-        """Do nothing: nobody tracks."""
 
 
 class Wakeup(Handler):
@@ -128,7 +121,8 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
         self._clock: Final = clock
         self.loop: Final = EventLoop(best_poller(), clock)
         self.pubsub: Final = PubSub()
-        self.state: Final = KeyspaceState(self.pubsub, NoTracking())
+        tracking = Tracking({})
+        self.state: Final = KeyspaceState(self.pubsub, tracking)
         self.state.now_ms = clock.now_us() // 1000
         databases = [Database(i, self.state) for i in range(config.number("databases"))]
         self.services: Final = Services(
@@ -139,6 +133,7 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
             state=self.state,
             databases=databases,
             pubsub=self.pubsub,
+            tracking=tracking,
             blocking=Blocking(),
             expiry=ActiveExpiry(clock, random),
             control=self,
@@ -206,6 +201,12 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
             deadline_us = self.services.blocking.next_deadline_us()
             if deadline_us and deadline_us < due_us:
                 due_us = deadline_us
+        if self.services.pause.kind:
+            pause_end_us = self.services.pause.end_if_due()
+            if 0 < pause_end_us < due_us:
+                due_us = pause_end_us
+        if self.state.tracking:
+            self.services.tracking.broadcast()
         if self._owner_deadline_us and self._clock.monotonic_us() > self._owner_deadline_us:
             self.stop()
         return due_us
@@ -263,6 +264,7 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
         session = connection.session
         session.address = _address(sock, True)
         session.local_address = _address(sock, False)
+        session.unix_socket = sock.family == socket.AF_UNIX
         session.fd = sock.fileno()
         if self.services.config.text("requirepass"):
             session.authenticated = False
@@ -287,6 +289,9 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
         self._connections.pop(session.id, None)
         self.services.sessions.pop(session.id, None)
         session.leave(self.pubsub)
+        self.services.monitors.remove(session)
+        if session.tracking:
+            self.services.tracking.disable(session)
         waiter = session.waiter
         if waiter is not None:
             self.services.blocking.remove(waiter, session.db)
@@ -319,6 +324,14 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
             self.state.notify_flags = parse_flags(config.text(name)) or 0
         elif name == "slowlog-log-slower-than":
             self.services.slowlog.threshold_us = config.number(name)
+            self.dispatcher.watch_durations()
+        elif name == "latency-monitor-threshold":
+            self.services.latency.threshold_ms = config.number(name)
+            self.dispatcher.watch_durations()
+        elif name == "tracking-table-max-keys":
+            self.services.tracking.max_keys = config.number(name)
+        elif name == "latency-tracking":
+            self.dispatcher.times_commands = config.flag(name)
         elif name == "slowlog-max-len":
             self.services.slowlog.max_length = config.number(name)
             self.services.slowlog.trim()

@@ -16,11 +16,15 @@ from coordkit_server.keyspace.expire import ActiveExpiry
 from coordkit_server.keyspace.notify import GENERIC
 from coordkit_server.keyspace.propagation import TO_ALL
 from coordkit_server.keyspace.waiter import Waiter
+from coordkit_server.latency import Histogram, LatencyMonitor
 from coordkit_server.log import Log
+from coordkit_server.monitor import Monitors
+from coordkit_server.pause import Pause
 from coordkit_server.pubsub import PubSub
 from coordkit_server.resp.reply import BLOCKED
 from coordkit_server.session import Session
 from coordkit_server.slowlog import SlowLog
+from coordkit_server.tracking import Tracking
 
 # command flags, named as COMMAND INFO names them
 WRITE: Final = 1
@@ -262,6 +266,7 @@ class Command:
         self.usec: int = 0
         self.rejected_calls: int = 0
         self.failed_calls: int = 0
+        self.histogram: Histogram | None = None  # how long its calls took
 
     def reset_statistics(self) -> None:
         """Start counting again, subcommands included."""
@@ -269,6 +274,7 @@ class Command:
         self.usec = 0
         self.rejected_calls = 0
         self.failed_calls = 0
+        self.histogram = None
         if self.subcommands is not None:
             for row in self.subcommands.values():
                 row.reset_statistics()
@@ -369,6 +375,7 @@ class Services:
         state: KeyspaceState,
         databases: list[Database],
         pubsub: PubSub,
+        tracking: Tracking,
         blocking: Blocking,
         expiry: ActiveExpiry,
         control: ServerControl,
@@ -382,7 +389,9 @@ class Services:
         self.state: Final = state
         self.databases: Final = databases
         self.pubsub: Final = pubsub
+        self.tracking: Final = tracking
         self.blocking: Final = blocking
+        self.pause: Final = Pause(clock, blocking, state)
         self.expiry: Final = expiry
         self.control: Final = control
         self.run_id: Final = run_id
@@ -390,7 +399,10 @@ class Services:
         self.started_us: Final = clock.now_us()
         self.stats: Final = Stats()
         self.slowlog: Final = SlowLog()
-        self.sessions: Final[dict[int, Session]] = {}
+        self.latency: Final = LatencyMonitor()
+        self.monitors: Final = Monitors()
+        self.cron_paused: bool = False  # DEBUG PAUSE-CRON
+        self.sessions: Final[dict[int, Session]] = tracking.sessions
         self.commands: dict[bytes, Command] = {}
         self.runner: CommandRunner | None = None
         self.scripts: object = None  # the ScriptHost, once a command has asked for it

@@ -30,11 +30,16 @@ class Cron:
         """Run the periodic work if its time has come; return when it comes next (monotonic us)."""
         services = self._services
         now_us = services.clock.monotonic_us()
-        if now_us >= self._next_us:
+        if now_us >= self._next_us and not services.cron_paused:
             period_us = 1_000_000 // services.config.number("hz")
             self._next_us = now_us + period_us
             services.state.now_ms = services.clock.now_us() // 1000
-            services.expiry.cycle(services.databases, period_us // EXPIRY_SHARE)
+            services.tracking.limit()
+            services.state.tracking = services.tracking.is_needed()
+            if not services.state.expiry_paused:
+                services.expiry.cycle(services.databases, period_us // EXPIRY_SHARE)
+                took_us = services.clock.monotonic_us() - now_us
+                services.latency.note(b"expire-cycle", services.state.now_ms * 1000, took_us)
             check_memory(services)
             self._close_idle()
             self._runs += 1
@@ -42,7 +47,7 @@ class Cron:
                 self._check_outputs()
             if self._runs % COLLECT_EVERY == 0:
                 gc.collect(0)
-        return self._next_us
+        return max(self._next_us, now_us + 1)
 
     def _check_outputs(self) -> None:
         """Close clients that have not read their output for too long; once a second is exact enough."""

@@ -7,12 +7,19 @@ handler, statistics), serve_ready (blocked clients), find (the command table).
 from itertools import islice
 from typing import Final
 
+from coordkit_server.commands.pausing import may_replicate
 from coordkit_server.context import (
+    ADMIN,
     ALLOW_BUSY,
     DENYOOM,
+    FAST,
+    MAY_REPLICATE,
     NO_AUTH,
     NO_MULTI,
+    READONLY,
+    SKIP_MONITOR,
     SKIP_SLOWLOG,
+    WRITE,
     Command,
     CommandRunner,
     Context,
@@ -22,6 +29,7 @@ from coordkit_server.errors import (
     BUSY_SCRIPT,
     EXEC_ABORT_BECAUSE,
     NOT_IN_MULTI,
+    NOT_WHILE_MONITORING,
     OOM,
     CommandError,
     clean,
@@ -33,15 +41,21 @@ from coordkit_server.errors import NO_AUTH as NO_AUTH_TEXT
 from coordkit_server.keyspace.database import Database, type_name
 from coordkit_server.keyspace.propagation import TO_ALL
 from coordkit_server.keyspace.waiter import Waiter
+from coordkit_server.latency import Histogram
+from coordkit_server.monitor import redact
+from coordkit_server.pause import PAUSE_NONE, PAUSE_WRITE
 from coordkit_server.resp.reply import BLOCKED, NO_REPLY, QUEUED, ErrorReply
 from coordkit_server.session import (
     GATE_AUTH,
+    GATE_MONITOR,
     GATE_MULTI,
+    GATE_NO_TOUCH,
     GATE_SUBSCRIBED,
     REPLY_OFF,
     REPLY_ON,
     REPLY_SKIP,
     REPLY_SKIP_NEXT,
+    TRACK_CACHING,
     Queued,
     Session,
 )
@@ -65,6 +79,8 @@ _NEVER_QUEUED: Final = frozenset([b"EXEC", b"DISCARD", b"MULTI", b"WATCH", b"QUI
 
 # they may remove expired keys anywhere: these removals are no unit
 _TOUCH_ANY_KEY: Final = frozenset([b"SCAN", b"RANDOMKEY"])
+# their commands' keys are tracked, not those the scripts were given
+_READ_ONLY_SCRIPTS: Final = frozenset([b"EVAL_RO", b"EVALSHA_RO", b"FCALL_RO"])
 
 # waiters of one key that are looked at before its queue is copied
 FEW: Final = 8
@@ -79,6 +95,11 @@ class Dispatcher(CommandRunner):
         self._clock: Final = services.clock
         self._stats: Final = services.stats
         self._propagation: Final = services.state.propagation
+        self._pause: Final = services.pause
+        self._tracking: Final = services.tracking
+        self._listeners: Final = services.monitors.sessions
+        self.notable_us: int = 0  # what took as long as this is for the slow log or the latency monitor; -1: nothing
+        self.times_commands: bool = True  # each command keeps a histogram (latency-tracking)
         self._table: Final[dict[bytes, Command]] = {}
         self._now_us: int = services.clock.now_us()
         self.script_busy: bool = False  # a script has run past busy-reply-threshold
@@ -128,16 +149,43 @@ class Dispatcher(CommandRunner):
         size = len(argv)
         if row is None or not (size == row.arity or (row.arity < 0 and size >= -row.arity)):
             return self._refuse(session, self.refusal(argv) or unknown_command(argv))
-        if session.gates or self.script_busy or self._state.memory_exceeded:
+        if self._state.tracking:
+            self._limit_tracking(session)
+        if session.gates or self.script_busy or self._state.memory_exceeded or self._pause.kind:
             refused = self._gate(session, row, argv)
             if refused is not None:
                 return refused
         cx.argv = argv
         cx.db = session.db
         session.last_command = row.full_name
-        reply = self.call(cx, row)
+        reply = self._tracked_call(cx, row) if self._state.tracking else self.call(cx, row)
+        if self._state.no_touch:
+            self._state.no_touch = False
         if self._state.ready and not self._serving:
             self.serve_ready()
+        return reply
+
+    def _limit_tracking(self, session: Session) -> None:
+        """Forget tracked keys beyond the limit; what that tells the client itself stands before its reply."""
+        if self._tracking.client_count:
+            self._tracking.limit()
+            if session.pushes:
+                session.out.extend(session.pushes)
+                session.pushes = []
+
+    def _tracked_call(self, cx: Context, row: Command) -> object:
+        """Run `row` while some client tracks keys: its session is the one that reads and changes them."""
+        session = cx.session
+        before = self._tracking.current  # a client whose script lets others be answered
+        self._tracking.current = session
+        reply = self.call(cx, row)
+        self._tracking.current = before
+        if (
+            session.tracking & TRACK_CACHING
+            and not session.gates & GATE_MULTI
+            and not row.full_name.startswith(b"client|")
+        ):
+            session.tracking &= ~TRACK_CACHING
         return reply
 
     def _refuse(self, session: Session, text: bytes) -> object:
@@ -171,13 +219,27 @@ class Dispatcher(CommandRunner):
                 b"ERR Can't execute '" + row.full_name + b"': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / "
                 b"RESET are allowed in this context",
             )
+        if gates & GATE_MONITOR and row.flags & (READONLY | WRITE | MAY_REPLICATE):
+            return self._reject(session, row, NOT_WHILE_MONITORING)
+        if self._pause.kind != PAUSE_NONE and self._is_paused(session, row, argv):
+            self._pause.postpone(session, argv)
+            return BLOCKED
         if gates & GATE_MULTI and row.name not in _NEVER_QUEUED:
             if row.flags & NO_MULTI:
                 row.rejected_calls += 1
                 return self._refuse(session, NOT_IN_MULTI)
             session.queue.append(Queued(row, argv))
             return QUEUED
+        if gates & GATE_NO_TOUCH:
+            self._state.no_touch = True
         return None
+
+    def _is_paused(self, session: Session, row: Command, argv: list[bytes]) -> bool:
+        """Return True if CLIENT PAUSE keeps this command waiting."""
+        self._pause.end_if_due()
+        if self._pause.kind != PAUSE_WRITE:
+            return self._pause.kind != PAUSE_NONE
+        return may_replicate(self._services, session, row, argv)
 
     def _grows(self, session: Session, row: Command) -> bool:
         """Return True if `row`, or what EXEC would run, may need more memory."""
@@ -221,6 +283,9 @@ class Dispatcher(CommandRunner):
         """Run the handler of `row` and count it; return the reply."""
         start_us = self._now_us
         cx.command = row
+        if self._listeners and row.flags & SKIP_MONITOR and row.group == b"scripting":
+            # a script stands before the commands that it calls
+            self._services.monitors.feed(cx.session, cx.db.index, cx.argv, start_us)
         try:
             reply = row.handler(cx)
         except CommandError as error:
@@ -229,21 +294,42 @@ class Dispatcher(CommandRunner):
             reply = ErrorReply(clean(error.message))
         end_us = self._clock.now_us()
         self._now_us = end_us
-        row.usec += end_us - start_us
+        duration_us = end_us - start_us
+        row.usec += duration_us
+        if self._listeners and not row.flags & (SKIP_MONITOR | ADMIN) and not cx.session.holding:
+            self._services.monitors.feed(cx.session, cx.db.index, cx.argv, start_us)
         if reply is BLOCKED:
             return reply  # counted when it is served
         row.calls += 1
         self._stats.commands_processed += 1
-        slowlog = self._services.slowlog
-        if slowlog.threshold_us >= 0 and end_us - start_us >= slowlog.threshold_us and not row.flags & SKIP_SLOWLOG:
-            slowlog.add(
-                cx.argv,
-                start_us,
-                end_us - start_us,
-                cx.session.address,
-                cx.session.name,
-            )
+        if self.times_commands:
+            histogram = row.histogram
+            if histogram is None:
+                histogram = Histogram()
+                row.histogram = histogram
+            histogram.add(duration_us)
+        if duration_us >= self.notable_us >= 0:
+            self._note(cx, row, start_us, duration_us)
+        if self._state.tracking and row.flags & READONLY and row.name not in _READ_ONLY_SCRIPTS:
+            positions = row.keys.positions(cx.argv)
+            if positions:
+                self._tracking.remember(cx.argv, positions)
         return reply
+
+    def _note(self, cx: Context, row: Command, start_us: int, duration_us: int) -> None:
+        """Enter a command that took long in the slow log and with the latency monitor, as far as they want it."""
+        services = self._services
+        services.latency.note(b"fast-command" if row.flags & FAST else b"command", start_us, duration_us)
+        slowlog = services.slowlog
+        if 0 <= slowlog.threshold_us <= duration_us and not row.flags & SKIP_SLOWLOG:
+            slowlog.add(redact(cx.argv), start_us, duration_us, cx.session.address, cx.session.name)
+
+    def watch_durations(self) -> None:
+        """Take over the thresholds of the slow log and the latency monitor."""
+        self.notable_us = self._services.slowlog.threshold_us
+        latency_us = self._services.latency.threshold_ms * 1000
+        if latency_us and (self.notable_us < 0 or latency_us < self.notable_us):
+            self.notable_us = latency_us
 
     # -- blocked clients -----------------------------------------------------------------------------------------
 
@@ -289,13 +375,24 @@ class Dispatcher(CommandRunner):
             return
         cx = Context(session, self._services)
         cx.argv = session.waiting_argv
+        if self._pause.kind != PAUSE_NONE and self._is_paused(session, row, cx.argv):
+            self._services.blocking.remove(waiter, session.db)
+            session.waiting_row = None
+            self._pause.postpone(session, cx.argv)
+            return
         reply: object = None
         if self._state.memory_exceeded:
             reply = self._gate(session, row, cx.argv)
         if reply is None:
-            reply = self.call(cx, row)
+            session.holding = True
+            reply = self._tracked_call(cx, row) if self._state.tracking else self.call(cx, row)
+            session.holding = False
         if reply is not BLOCKED:
             self._end_wait(session, waiter, reply)
+        if session.pushes:
+            session.out.extend(session.pushes)
+            session.pushes = []
+            session.sink.wake()
 
     def release(self, session: Session, reply: object) -> None:
         """End the wait of a blocked session that was not served (timeout, CLIENT UNBLOCK) with `reply`."""

@@ -103,6 +103,7 @@ EXEC_WITHOUT_MULTI: Final = b"ERR EXEC without MULTI"
 DISCARD_WITHOUT_MULTI: Final = b"ERR DISCARD without MULTI"
 EXEC_ABORT: Final = b"EXECABORT Transaction discarded because of previous errors."
 EXEC_ABORT_BECAUSE: Final = b"EXECABORT Transaction discarded because of: "
+NOT_WHILE_MONITORING: Final = b"ERR Replica can't interact with the keyspace"
 NOT_IN_MULTI: Final = b"ERR Command not allowed inside a transaction"
 
 # scripting

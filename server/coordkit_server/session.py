@@ -17,6 +17,17 @@ from coordkit_server.resp.reply import PushReply
 GATE_MULTI: Final = 1  # between MULTI and EXEC: commands are queued
 GATE_AUTH: Final = 2  # not authenticated
 GATE_SUBSCRIBED: Final = 4  # RESP2 with subscriptions: few commands allowed
+GATE_NO_TOUCH: Final = 8  # CLIENT NO-TOUCH: reads leave access times alone
+GATE_MONITOR: Final = 16  # it only listens, to MONITOR's lines
+
+# modes of CLIENT TRACKING
+TRACK_ON: Final = 1
+TRACK_BCAST: Final = 2
+TRACK_OPTIN: Final = 4
+TRACK_OPTOUT: Final = 8
+TRACK_CACHING: Final = 16  # CLIENT CACHING was called: what it says holds for the next command
+TRACK_NOLOOP: Final = 32
+TRACK_BROKEN: Final = 64  # the client that messages go to has gone
 
 REPLY_ON: Final = 0
 REPLY_OFF: Final = 1
@@ -56,6 +67,14 @@ class OutputSink:
         """Close the connection if its peer has not read for too long."""
         raise NotImplementedError
 
+    def run_later(self, argv: list[bytes]) -> None:
+        """Execute `argv`, which was put off, before anything else that the client has sent."""
+        raise NotImplementedError
+
+    def output_bytes(self) -> int:
+        """Return how many bytes of output the peer has not taken yet."""
+        raise NotImplementedError
+
 
 class NullSink(OutputSink):
     """A sink for sessions without a connection (scripts, replay): output is dropped."""
@@ -82,6 +101,13 @@ class NullSink(OutputSink):
 
     def check_output(self) -> None:
         """Do nothing: there is no output."""
+
+    def run_later(self, argv: list[bytes]) -> None:
+        """Do nothing: scripts and replay are never put off."""
+
+    def output_bytes(self) -> int:
+        """Return 0."""
+        return 0
 
 
 class Queued:
@@ -113,6 +139,7 @@ class Session(Subscriber, Watcher):
         self.last_command: bytes = b"NULL"  # full name, for CLIENT LIST
         self.address: bytes = b""
         self.local_address: bytes = b""
+        self.unix_socket: bool = False
         self.fd: int = -1
         self.gates: int = 0
         self.resp3: bool = False
@@ -124,10 +151,15 @@ class Session(Subscriber, Watcher):
         self.reply_mode: int = REPLY_ON
         self.no_evict: bool = False
         self.no_touch: bool = False
+        # client-side caching
+        self.tracking: int = 0
+        self.redirect: int = 0  # the client that gets the messages; 0: this one
+        self.prefixes: list[bytes] = []
         self.closing: bool = False
         self.aof_position: int = 0  # in the streams of changes, after its last change
         self.replica_position: int = 0
         self.out: list[bytes] = []
+        self.holding: bool = False  # a blocked command is being tried again
         self.pushes: list[bytes] = []  # messages to itself from the command that runs: they follow its reply
         # transaction
         self.queue: list[Queued] = []
@@ -147,10 +179,18 @@ class Session(Subscriber, Watcher):
 
     def deliver(self, message: PushReply) -> None:
         """Queue a pub/sub or invalidation message; CLIENT REPLY OFF does not hold it back."""
-        if self.sink.executing():
+        if self.holding or self.sink.executing():
             encode(self.pushes, message, self.resp3)
         else:
             encode(self.out, message, self.resp3)
+            self.sink.wake()
+
+    def deliver_raw(self, line: bytes) -> None:
+        """Queue bytes that are neither reply nor message: a line of MONITOR."""
+        if self.holding or self.sink.executing():
+            self.pushes.append(line)
+        else:
+            self.out.append(line)
             self.sink.wake()
 
     def send(self, reply: object) -> None:

@@ -30,6 +30,14 @@ class RecordedChanges(Tracker):
         """Record the key."""
         self.seen.append((key, db_index))
 
+    def key_removed(self, key: bytes, db_index: int) -> None:
+        """Record the key."""
+        self.seen.append((key, db_index))
+
+    def flushed(self) -> None:
+        """Record that everything has gone, as an empty key in no database."""
+        self.seen.append((b"", -1))
+
 
 class RecordedWatch(Watcher):
     """Whether a watched key was changed."""

@@ -1,15 +1,14 @@
-"""Connection commands (group "connection"): AUTH, CLIENT, ECHO, HELLO, PING, QUIT, RESET, SELECT.
+"""Connection commands (group "connection"): AUTH, ECHO, HELLO, PING, QUIT, RESET, SELECT.
 
-Order: handshake, PING and friends, CLIENT subcommands, rows.
+Order: handshake, PING and friends, rows.
 """
 
 from typing import Final
 
 from coordkit_server import REDIS_LEVEL
 from coordkit_server.commands.args import integer
-from coordkit_server.commands.clients import client_info_line, matching_sessions
+from coordkit_server.commands.clients import check_client_name
 from coordkit_server.context import (
-    ADMIN,
     ALLOW_BUSY,
     FAST,
     LOADING,
@@ -21,11 +20,9 @@ from coordkit_server.context import (
 )
 from coordkit_server.errors import (
     AUTH_NO_PASSWORD,
-    CLIENT_NAME_INVALID,
     DB_INDEX_OUT_OF_RANGE,
     HELLO_NO_AUTH,
     NO_PROTO,
-    NO_SUCH_CLIENT,
     PROTO_NOT_INTEGER,
     WRONG_PASS,
     CommandError,
@@ -34,20 +31,15 @@ from coordkit_server.errors import (
 )
 from coordkit_server.numeric import parse_int
 from coordkit_server.resp.reply import (
-    NO_REPLY,
     OK,
     PONG,
-    ErrorReply,
     MapReply,
     Simple,
-    VerbatimReply,
 )
 from coordkit_server.session import (
     GATE_AUTH,
-    REPLY_OFF,
+    GATE_NO_TOUCH,
     REPLY_ON,
-    REPLY_SKIP_NEXT,
-    Session,
 )
 
 _RESET: Final = Simple(b"RESET")
@@ -161,6 +153,9 @@ def reset(cx: Context) -> object:
     session = cx.session
     session.reset_transaction()
     session.leave(cx.services.pubsub)
+    cx.services.tracking.disable(session)
+    cx.services.monitors.remove(session)
+    session.gates &= ~GATE_NO_TOUCH
     session.db = cx.services.databases[0]
     session.resp3 = False
     session.name = b""
@@ -174,221 +169,11 @@ def reset(cx: Context) -> object:
     return _RESET
 
 
-def check_client_name(name: bytes) -> None:
-    """Raise if `name` has a space, a newline or another byte outside `!`..`~`."""
-    for char in name:
-        if char < 33 or char > 126:
-            raise CommandError(CLIENT_NAME_INVALID)
-
-
-def client_id(cx: Context) -> object:
-    """CLIENT ID -> the connection's number."""
-    return cx.session.id
-
-
-def client_getname(cx: Context) -> object:
-    """CLIENT GETNAME -> the name, null if none was set."""
-    return cx.session.name or None
-
-
-def client_setname(cx: Context) -> object:
-    """CLIENT SETNAME name -> OK; an empty name removes it."""
-    check_client_name(cx.argv[2])
-    cx.session.name = cx.argv[2]
-    return OK
-
-
-def client_setinfo(cx: Context) -> object:
-    """CLIENT SETINFO LIB-NAME|LIB-VER value -> OK."""
-    attribute = cx.argv[2].lower()
-    value = cx.argv[3]
-    if attribute not in (b"lib-name", b"lib-ver"):
-        raise CommandError(b"ERR Unrecognized option '" + cx.argv[2] + b"'")
-    for char in value:
-        if char < 33 or char > 126:
-            raise CommandError(b"ERR " + cx.argv[2] + b" cannot contain spaces, newlines or special characters.")
-    if attribute == b"lib-name":
-        cx.session.lib_name = value
-    else:
-        cx.session.lib_version = value
-    return OK
-
-
-def client_list(cx: Context) -> object:
-    """CLIENT LIST [TYPE type] [ID id [id ...]] -> one line a client."""
-    sessions = matching_sessions(cx)
-    now_us = cx.services.clock.now_us()
-    return VerbatimReply(
-        b"txt",
-        b"".join([client_info_line(session, now_us) + b"\n" for session in sessions]),
-    )
-
-
-def client_info(cx: Context) -> object:
-    """CLIENT INFO -> the line of CLIENT LIST for this connection."""
-    return VerbatimReply(b"txt", client_info_line(cx.session, cx.services.clock.now_us()) + b"\n")
-
-
-def client_kill(cx: Context) -> object:
-    """CLIENT KILL addr | filters -> OK, or the number of connections closed."""
-    argv = cx.argv
-    if len(argv) == 3:
-        for session in list(cx.services.sessions.values()):
-            if session.address == argv[2]:
-                _kill(cx, session)
-                return OK
-        raise CommandError(NO_SUCH_CLIENT)
-    victims = _kill_filter(cx)
-    for session in victims:
-        _kill(cx, session)
-    return len(victims)
-
-
-def _kill(cx: Context, session: Session) -> None:
-    """Close `session`; the caller's own once its reply is sent."""
-    if session is cx.session:
-        session.sink.close_after_flush()
-    else:
-        session.sink.close_now()
-
-
-def _kill_filter(cx: Context) -> list[Session]:
-    """Return the sessions that all filters of CLIENT KILL match."""
-    argv = cx.argv
-    skip_me = True
-    victims = list(cx.services.sessions.values())
-    if len(argv) % 2:
-        raise syntax_error()
-    for at in range(2, len(argv), 2):
-        option = argv[at].upper()
-        value = argv[at + 1]
-        if option == b"ID":
-            ident = parse_int(value)
-            if ident is None or ident < 1:
-                raise CommandError(b"ERR client-id should be greater than 0")
-            victims = [session for session in victims if session.id == ident]
-        elif option == b"ADDR":
-            victims = [session for session in victims if session.address == value]
-        elif option == b"LADDR":
-            victims = [session for session in victims if session.local_address == value]
-        elif option == b"USER":
-            if value != b"default":
-                raise CommandError(b"ERR No such user '" + value + b"'")
-        elif option == b"TYPE":
-            victims = [session for session in victims if session.client_type() == _client_type(value)]
-        elif option == b"SKIPME":
-            if value.lower() not in (b"yes", b"no"):
-                raise syntax_error()
-            skip_me = value.lower() == b"yes"
-        else:
-            raise syntax_error()
-    return [session for session in victims if not (skip_me and session is cx.session)]
-
-
-def _client_type(name: bytes) -> bytes:
-    """Return the canonical client type; raises for an unknown one."""
-    lower = name.lower()
-    if lower in (b"normal", b"master", b"pubsub"):
-        return lower
-    if lower in (b"slave", b"replica"):
-        return b"slave"
-    raise CommandError(b"ERR Unknown client type '" + name + b"'")
-
-
-def client_reply(cx: Context) -> object:
-    """CLIENT REPLY ON|OFF|SKIP -> OK for ON, nothing otherwise."""
-    mode = cx.argv[2].upper()
-    if mode == b"ON":
-        cx.session.reply_mode = REPLY_ON
-        return OK
-    if mode == b"OFF":
-        cx.session.reply_mode = REPLY_OFF
-        return NO_REPLY
-    if mode == b"SKIP":
-        if cx.session.reply_mode == REPLY_ON:
-            cx.session.reply_mode = REPLY_SKIP_NEXT
-        return NO_REPLY
-    raise syntax_error()
-
-
-def client_unblock(cx: Context) -> object:
-    """CLIENT UNBLOCK id [TIMEOUT|ERROR] -> 1 if the client was blocked and is released."""
-    as_error = False
-    if len(cx.argv) == 4:
-        reason = cx.argv[3].upper()
-        if reason not in (b"TIMEOUT", b"ERROR"):
-            raise CommandError(b"ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
-        as_error = reason == b"ERROR"
-    session = cx.services.sessions.get(integer(cx.argv[2]))
-    if session is None or session.waiter is None:
-        return 0
-    reply: object = session.waiter.timeout_reply
-    if as_error:
-        reply = ErrorReply(b"UNBLOCKED client unblocked via CLIENT UNBLOCK")
-    cx.services.require_runner().release(session, reply)
-    return 1
-
-
-def client_no_evict(cx: Context) -> object:
-    """CLIENT NO-EVICT ON|OFF -> OK."""
-    cx.session.no_evict = _on_off(cx.argv[2])
-    return OK
-
-
-def client_no_touch(cx: Context) -> object:
-    """CLIENT NO-TOUCH ON|OFF -> OK; with ON, reads leave access times alone."""
-    cx.session.no_touch = _on_off(cx.argv[2])
-    return OK
-
-
-def _on_off(word: bytes) -> bool:
-    """Return True for ON, False for OFF; raises a syntax error otherwise."""
-    upper = word.upper()
-    if upper not in (b"ON", b"OFF"):
-        raise syntax_error()
-    return upper == b"ON"
-
-
-def client_container(cx: Context) -> object:
-    """CLIENT subcommand: never reached without one (arity)."""
-    raise CommandError(wrong_arity(b"client"))
-
-
-_CLIENT_BASE: Final = NOSCRIPT | LOADING | STALE
-
-
-def _client_rows() -> list[Command]:
-    """Return the subcommands of CLIENT."""
-    admin = _CLIENT_BASE | ADMIN
-    return [
-        Command(b"GETNAME", 2, _CLIENT_BASE, client_getname, since=b"2.6.9"),
-        Command(b"ID", 2, _CLIENT_BASE, client_id, since=b"5.0.0"),
-        Command(b"INFO", 2, _CLIENT_BASE, client_info, since=b"6.2.0"),
-        Command(b"KILL", -3, admin, client_kill, since=b"2.4.0"),
-        Command(b"LIST", -2, admin, client_list, since=b"2.4.0"),
-        Command(b"NO-EVICT", 3, admin, client_no_evict, since=b"7.0.0"),
-        Command(b"NO-TOUCH", 3, _CLIENT_BASE, client_no_touch, since=b"7.2.0"),
-        Command(b"REPLY", 3, _CLIENT_BASE, client_reply, since=b"3.2.0"),
-        Command(b"SETINFO", 4, _CLIENT_BASE, client_setinfo, since=b"7.2.0"),
-        Command(b"SETNAME", 3, _CLIENT_BASE, client_setname, since=b"2.6.9"),
-        Command(b"UNBLOCK", -3, admin, client_unblock, since=b"5.0.0"),
-    ]
-
-
 def commands() -> list[Command]:
     """Return the rows of this group."""
     open_ = NOSCRIPT | LOADING | STALE | FAST | NO_AUTH | ALLOW_BUSY
     return [
         Command(b"AUTH", -2, open_, auth, summary=b"Logs the connection in."),
-        Command(
-            b"CLIENT",
-            -2,
-            0,
-            client_container,
-            since=b"2.4.0",
-            summary=b"Manages connections.",
-            subcommands=_client_rows(),
-        ),
         Command(b"ECHO", 2, LOADING | STALE | FAST, echo, summary=b"Returns its argument."),
         Command(
             b"HELLO",

@@ -74,6 +74,13 @@ def debug_stringmatch_len(cx: Context) -> object:
     return 1 if glob.match(cx.argv[3], b"a" * integer(cx.argv[2])) else 0
 
 
+def debug_pause_cron(cx: Context) -> object:
+    """DEBUG PAUSE-CRON 0|1 -> OK; with 1 no periodic work is done."""
+    check_allowed(cx)
+    cx.services.cron_paused = integer(cx.argv[2]) != 0
+    return OK
+
+
 def debug_populate(cx: Context) -> object:
     """DEBUG POPULATE count [prefix [size]] -> OK; adds missing keys `prefix:N` with values `value:N`."""
     check_allowed(cx)
@@ -215,6 +222,7 @@ def commands() -> list[Command]:
                 Command(b"LOADAOF", 2, flags, debug_refused),
                 Command(b"LOG", 3, flags, debug_log),
                 Command(b"OBJECT", -3, flags, debug_object),
+                Command(b"PAUSE-CRON", 3, flags, debug_pause_cron),
                 Command(b"POPULATE", -3, flags, debug_populate),
                 Command(b"PROTOCOL", 3, flags, debug_protocol),
                 Command(b"SET-ACTIVE-EXPIRE", 3, flags, debug_set_active_expire),

@@ -69,7 +69,11 @@ def exists(cx: Context) -> object:
 
 def touch(cx: Context) -> object:
     """TOUCH key [key ...] -> number of keys that exist; their access time is now."""
-    return exists(cx)
+    no_touch = cx.state.no_touch  # CLIENT NO-TOUCH is not meant for the command that does nothing else
+    cx.state.no_touch = False
+    found = exists(cx)
+    cx.state.no_touch = no_touch
+    return found
 
 
 def type_(cx: Context) -> object:

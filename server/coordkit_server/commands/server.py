@@ -40,7 +40,14 @@ def flushdb(cx: Context) -> object:
     _check_flush_mode(cx)
     cx.force_propagation()
     cx.db.flush()
+    _tell_of_flush(cx)
     return OK
+
+
+def _tell_of_flush(cx: Context) -> None:
+    """Tell tracking clients to drop what they cache."""
+    if cx.state.tracking:
+        cx.services.tracking.flushed()
 
 
 def flushall(cx: Context) -> object:
@@ -49,6 +56,7 @@ def flushall(cx: Context) -> object:
     cx.force_propagation()
     for database in cx.services.databases:
         database.flush()
+    _tell_of_flush(cx)
     return OK
 
 

@@ -170,6 +170,13 @@ class Database:
         if self.state.tracking:
             self.state.tracker.key_modified(key, self.index)
 
+    def signal_removed(self, key: bytes) -> None:
+        """Tell watchers and tracking clients that the server itself has removed `key` (expiry, eviction)."""
+        if self._watched:
+            self._touch_watched(key)
+        if self.state.tracking:
+            self.state.tracker.key_removed(key, self.index)
+
     def signal_ready(self, key: bytes) -> None:
         """Note that `key` may now satisfy a blocked client.  `add` and `set` do it by themselves."""
         if self.waiting and key in self.waiting:
@@ -230,7 +237,7 @@ class Database:
         self.remove(entry)
         self.state.expired_keys += 1
         self.notify(EXPIRED, b"expired", entry.key)
-        self.signal_modified(entry.key)
+        self.signal_removed(entry.key)
         if self.state.propagation.active:
             self.state.propagation.expired(self.index, entry.key)
 

@@ -19,3 +19,11 @@ class Tracker:
     def key_modified(self, key: bytes, db_index: int) -> None:
         """Send invalidations for `key`."""
         raise NotImplementedError
+
+    def key_removed(self, key: bytes, db_index: int) -> None:
+        """Send invalidations for `key`, which expired or was evicted: no client's change."""
+        raise NotImplementedError
+
+    def flushed(self) -> None:
+        """Send invalidations of everything: a database was emptied."""
+        raise NotImplementedError

@@ -74,6 +74,7 @@ class Connection(Handler, Flushable, OutputSink):
         self._mask: int = READ
         self._flush_asked: bool = False
         self._executing: bool = False
+        self._held: list[bytes] = []  # a request that was put off: it runs before what came after it
         self._closing: bool = False  # close once everything is sent
         self._closed: bool = False
         self.limit_normal: OutputLimit = OutputLimit()
@@ -131,7 +132,11 @@ class Connection(Handler, Flushable, OutputSink):
         dispatcher = self._dispatcher
         cx = self._cx
         while session.waiter is None and not self._closing and not self._closed:
-            argv = parser.next_request()
+            argv: list[bytes] | None = self._held
+            if self._held:
+                self._held = []
+            else:
+                argv = parser.next_request()
             if argv is None:
                 return
             if len(argv) == 0:
@@ -153,9 +158,14 @@ class Connection(Handler, Flushable, OutputSink):
         """Go on after a block: what was pipelined behind the blocking command runs at the end of this turn."""
         self._ask_flush()
 
+    def run_later(self, argv: list[bytes]) -> None:
+        """Execute `argv` before anything else, at the end of this turn."""
+        self._held = argv
+        self._ask_flush()
+
     def input_bytes(self) -> int:
-        """Return how many received bytes wait to be parsed."""
-        return self._parser.buffered()
+        """Return how many received bytes wait to be parsed, those of the command that runs included."""
+        return self._parser.received() if self._executing else self._parser.buffered()
 
     def executing(self) -> bool:
         """Return True while a command of this client runs."""
@@ -200,7 +210,8 @@ class Connection(Handler, Flushable, OutputSink):
             self._soft_since_us = 0
             self._watch(READ)
         if not self._executing and session.waiter is None and self._unsent_bytes <= OUTPUT_SOFT:
-            if self._parser.has_more() and not self._closing and not self._services.control.stopping():
+            waits = self._held or self._parser.has_more()
+            if waits and not self._closing and not self._services.control.stopping():
                 self._process()
 
     def closed(self) -> bool:
@@ -284,8 +295,8 @@ class Connection(Handler, Flushable, OutputSink):
             self._mask = mask
             self._loop.watch(self._fd, mask)
 
-    def unsent_bytes(self) -> int:
-        """Return the bytes of output that wait for the peer."""
+    def output_bytes(self) -> int:
+        """Return the bytes of output that the peer has not taken yet."""
         return self._unsent_bytes
 
     # -- end -----------------------------------------------------------------------------------------------------

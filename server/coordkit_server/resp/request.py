@@ -64,6 +64,10 @@ class RequestParser:
         """Return how many bytes wait unparsed."""
         return self._chunked if self._chunks else len(self._data) - self._pos
 
+    def received(self) -> int:
+        """Return how many bytes are kept, those of the requests that were already returned included."""
+        return self._chunked if self._chunks else len(self._data)
+
     def has_more(self) -> bool:
         """Return True if `next_request` was not yet asked to the end of what has arrived."""
         return not self._starved
