@@ -30,9 +30,11 @@ from coordkit_server.networking.connection import (
     OutputLimit,
 )
 from coordkit_server.networking.eventloop import EventLoop, Handler, TurnHooks
+from coordkit_server.networking.forks import Forks
 from coordkit_server.networking.listener import Acceptor, Listener
 from coordkit_server.networking.poller import best_poller
 from coordkit_server.pubsub import PubSub
+from coordkit_server.replication.primary import Primary, SnapshotWriter
 from coordkit_server.session import GATE_AUTH
 from coordkit_server.tracking import Tracking
 
@@ -86,6 +88,15 @@ class Owner(Handler):
         """Never called: owners are watched for reading."""
 
 
+class EmptySnapshot(SnapshotWriter):
+    """Writes the data of an empty server."""
+
+    def write_snapshot(self, path: str, *, functions_only: bool) -> None:
+        """Write a header and an end; a checksum of zero is not looked at."""
+        with open(path, "wb") as file:
+            file.write(b"REDIS0010\xff" + bytes(8))
+
+
 class OwnerDoor(Acceptor):
     """Accepts owners; each is told by one byte that it counts."""
 
@@ -124,6 +135,8 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
         tracking = Tracking({})
         self.state: Final = KeyspaceState(self.pubsub, tracking)
         self.state.now_ms = clock.now_us() // 1000
+        self.forks: Final = Forks(self.loop, log)
+        primary = Primary(config, clock, random, log, self.state, self.forks, EmptySnapshot())
         databases = [Database(i, self.state) for i in range(config.number("databases"))]
         self.services: Final = Services(
             clock=clock,
@@ -137,6 +150,7 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
             blocking=Blocking(),
             expiry=ActiveExpiry(clock, random),
             control=self,
+            primary=primary,
             run_id=b"%040x" % random.getrandbits(160),
             log=log,
         )
@@ -148,6 +162,7 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
         self._connections: Final[dict[int, Connection]] = {}
         self._limit_normal: Final = OutputLimit()
         self._limit_pubsub: Final = OutputLimit()
+        self._limit_replica: Final = OutputLimit()
         self._next_client: int = 1
         self._owners: int = 0
         self._owner_deadline_us: int = 0
@@ -194,6 +209,7 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
     def before_wait(self) -> int:
         """Do what is due; return when the next thing is."""
         due_us = self._cron.run_due()
+        self.services.primary.flush_turn()
         deadline_us = self.services.blocking.next_deadline_us()
         if deadline_us:
             self.dispatcher.begin_batch()
@@ -261,6 +277,7 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
         connection = Connection(sock, ident, self.loop, self.dispatcher, self.services, self)
         connection.limit_normal = self._limit_normal
         connection.limit_pubsub = self._limit_pubsub
+        connection.limit_replica = self._limit_replica
         session = connection.session
         session.address = _address(sock, True)
         session.local_address = _address(sock, False)
@@ -292,6 +309,7 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
         self.services.monitors.remove(session)
         if session.tracking:
             self.services.tracking.disable(session)
+        self.services.primary.forget(session)
         waiter = session.waiter
         if waiter is not None:
             self.services.blocking.remove(waiter, session.db)
@@ -349,6 +367,8 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
             self.state.propagation.lazy_eviction = config.flag(name)
         elif name == "lazyfree-lazy-server-del":
             self.state.propagation.lazy_server_del = config.flag(name)
+        elif name in ("min-replicas-to-write", "min-replicas-max-lag"):
+            self.services.primary.check_replicas()
         elif name == "maxmemory":
             check_memory(self.services)
         elif name == "dir":
@@ -357,7 +377,9 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
     def _apply_output_limits(self, words: list[str]) -> None:
         """Take over the output limits of the classes that this server has."""
         for i in range(0, len(words), 4):
-            limit = {"normal": self._limit_normal, "pubsub": self._limit_pubsub}.get(words[i])
+            limit = {"normal": self._limit_normal, "pubsub": self._limit_pubsub, "slave": self._limit_replica}.get(
+                words[i]
+            )
             if limit is not None:
                 limit.hard = int(words[i + 1])
                 limit.soft = int(words[i + 2])

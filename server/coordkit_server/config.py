@@ -55,8 +55,8 @@ class Parameter:
         self.alias: Final = alias
 
 
-def _yes_no(name: str, default: str, *, fixed: bool = False) -> Parameter:
-    return Parameter(name, BOOL, default, fixed=fixed)
+def _yes_no(name: str, default: str, *, fixed: bool = False, alias: str = "") -> Parameter:
+    return Parameter(name, BOOL, default, fixed=fixed, alias=alias)
 
 
 PARAMETERS: Final[list[Parameter]] = [
@@ -109,6 +109,8 @@ PARAMETERS: Final[list[Parameter]] = [
     Parameter("maxmemory", MEMORY, "0"),
     Parameter("maxmemory-policy", ENUM, "noeviction", choices=["noeviction"]),
     Parameter("maxmemory-samples", INT, "5", low=1),
+    Parameter("min-replicas-max-lag", INT, "10", alias="min-slaves-max-lag"),
+    Parameter("min-replicas-to-write", INT, "0", alias="min-slaves-to-write"),
     Parameter("notify-keyspace-events", NOTIFY, ""),
     Parameter("owner-socket", TEXT, "", fixed=True),
     Parameter("pidfile", TEXT, "", fixed=True),
@@ -124,7 +126,14 @@ PARAMETERS: Final[list[Parameter]] = [
     Parameter("rdb-key-save-delay", INT, "0", low=-(2**31), high=2**31 - 1),
     _yes_no("rdbchecksum", "yes", fixed=True),
     _yes_no("rdbcompression", "yes"),
+    Parameter("repl-backlog-size", MEMORY, "1mb", low=1),
+    Parameter("repl-backlog-ttl", INT, "3600"),
+    _yes_no("repl-diskless-sync", "yes"),
     Parameter("repl-diskless-sync-delay", INT, "5"),
+    Parameter("repl-ping-replica-period", INT, "10", low=1, alias="repl-ping-slave-period"),
+    Parameter("repl-timeout", INT, "60", low=1),
+    _yes_no("replica-read-only", "yes", alias="slave-read-only"),
+    _yes_no("replica-serve-stale-data", "yes", alias="slave-serve-stale-data"),
     Parameter("requirepass", TEXT, ""),
     Parameter("save", SAVE, ""),
     Parameter("set-max-intset-entries", INT, "512"),

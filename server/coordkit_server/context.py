@@ -21,6 +21,7 @@ from coordkit_server.log import Log
 from coordkit_server.monitor import Monitors
 from coordkit_server.pause import Pause
 from coordkit_server.pubsub import PubSub
+from coordkit_server.replication.primary import Primary
 from coordkit_server.resp.reply import BLOCKED
 from coordkit_server.session import Session
 from coordkit_server.slowlog import SlowLog
@@ -379,6 +380,7 @@ class Services:
         blocking: Blocking,
         expiry: ActiveExpiry,
         control: ServerControl,
+        primary: Primary,
         run_id: bytes,
         log: Log,
     ) -> None:
@@ -394,6 +396,7 @@ class Services:
         self.pause: Final = Pause(clock, blocking, state)
         self.expiry: Final = expiry
         self.control: Final = control
+        self.primary: Final = primary
         self.run_id: Final = run_id
         self.log: Final = log
         self.started_us: Final = clock.now_us()
@@ -405,7 +408,12 @@ class Services:
         self.sessions: Final[dict[int, Session]] = tracking.sessions
         self.commands: dict[bytes, Command] = {}
         self.runner: CommandRunner | None = None
+        self.waiting_for_copies: Final[dict[int, object]] = {}  # by client: what WAIT and WAITAOF wait for
         self.scripts: object = None  # the ScriptHost, once a command has asked for it
+
+    def aof_synced(self, position: int) -> bool:
+        """Return True if the append-only file is on disk up to `position`."""
+        return False
 
     def require_runner(self) -> CommandRunner:
         """Return dispatch, which the composition root sets before the first command."""

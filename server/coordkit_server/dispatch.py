@@ -28,6 +28,7 @@ from coordkit_server.context import (
 from coordkit_server.errors import (
     BUSY_SCRIPT,
     EXEC_ABORT_BECAUSE,
+    NO_REPLICAS,
     NOT_IN_MULTI,
     NOT_WHILE_MONITORING,
     OOM,
@@ -151,7 +152,13 @@ class Dispatcher(CommandRunner):
             return self._refuse(session, self.refusal(argv) or unknown_command(argv))
         if self._state.tracking:
             self._limit_tracking(session)
-        if session.gates or self.script_busy or self._state.memory_exceeded or self._pause.kind:
+        if (
+            session.gates
+            or self.script_busy
+            or self._state.memory_exceeded
+            or self._pause.kind
+            or self._state.writes_refused
+        ):
             refused = self._gate(session, row, argv)
             if refused is not None:
                 return refused
@@ -213,6 +220,10 @@ class Dispatcher(CommandRunner):
             return self._reject(session, row, self.busy_text)
         if self._state.memory_exceeded and self._grows(session, row):
             return self._reject(session, row, OOM)
+        if self._state.writes_refused:
+            refusal = self._write_refusal(session, row)
+            if refusal:
+                return self._reject(session, row, refusal)
         if gates & GATE_SUBSCRIBED and row.name not in _SUBSCRIBED_COMMANDS:
             return self._refuse(
                 session,
@@ -240,6 +251,24 @@ class Dispatcher(CommandRunner):
         if self._pause.kind != PAUSE_WRITE:
             return self._pause.kind != PAUSE_NONE
         return may_replicate(self._services, session, row, argv)
+
+    def _write_refusal(self, session: Session, row: Command) -> bytes:
+        """Return why `row` may not run while writes are refused, empty if it may.  PING tells of a broken disk."""
+        state = self._state
+        if not self._writes(session, row):
+            return state.disk_error if row.name == b"PING" else b""
+        return state.disk_error or NO_REPLICAS
+
+    def _writes(self, session: Session, row: Command) -> bool:
+        """Return True if `row`, or what EXEC would run, changes data."""
+        if row.flags & WRITE:
+            return True
+        if row.name == b"EXEC":
+            for queued in session.queue:
+                inner = queued.row
+                if isinstance(inner, Command) and inner.flags & WRITE:
+                    return True
+        return False
 
     def _grows(self, session: Session, row: Command) -> bool:
         """Return True if `row`, or what EXEC would run, may need more memory."""
@@ -381,7 +410,7 @@ class Dispatcher(CommandRunner):
             self._pause.postpone(session, cx.argv)
             return
         reply: object = None
-        if self._state.memory_exceeded:
+        if self._state.memory_exceeded or self._state.writes_refused:
             reply = self._gate(session, row, cx.argv)
         if reply is None:
             session.holding = True

@@ -106,6 +106,24 @@ EXEC_ABORT_BECAUSE: Final = b"EXECABORT Transaction discarded because of: "
 NOT_WHILE_MONITORING: Final = b"ERR Replica can't interact with the keyspace"
 NOT_IN_MULTI: Final = b"ERR Command not allowed inside a transaction"
 
+# replication
+PENDING_OUTPUT: Final = b"ERR SYNC and PSYNC are invalid with pending output"
+NOT_A_REPLICA: Final = (
+    b"ERR this server can be a primary only, not a replica; to move its data, start a replica of this server there"
+)
+FAILOVER_UNSUPPORTED: Final = b"ERR FAILOVER is not supported; stop the writers, WAIT for a replica, promote it there"
+NO_FAILOVER: Final = b"ERR No failover in progress."
+WAITAOF_WITHOUT_AOF: Final = b"ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled."
+
+NO_REPLICAS: Final = b"NOREPLICAS Not enough good replicas to write."
+MISCONF_RDB: Final = (
+    b"MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that "
+    b"may modify the data set are disabled, because this instance is configured to report errors during writes if RDB "
+    b"snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB "
+    b"error."
+)
+MISCONF_AOF: Final = b"MISCONF Errors writing to the AOF file: "  # and the system's reason
+
 # scripting
 NO_SCRIPT: Final = b"NOSCRIPT No matching script. Please use EVAL."
 OOM: Final = b"OOM command not allowed when used memory > 'maxmemory'."

@@ -110,6 +110,15 @@ class NullSink(OutputSink):
         return 0
 
 
+@trait
+class Feeder:
+    """Has more to send than should stand in memory at once."""
+
+    def next_chunk(self) -> bytes:
+        """Return what follows what the peer has taken, empty at the end."""
+        raise NotImplementedError
+
+
 class Queued:
     """A command between MULTI and EXEC.  `row` is its Command row, opaque here."""
 
@@ -158,6 +167,8 @@ class Session(Subscriber, Watcher):
         self.closing: bool = False
         self.aof_position: int = 0  # in the streams of changes, after its last change
         self.replica_position: int = 0
+        self.is_replica: bool = False
+        self.feeder: Feeder | None = None  # asked for more once `out` is sent
         self.out: list[bytes] = []
         self.holding: bool = False  # a blocked command is being tried again
         self.pushes: list[bytes] = []  # messages to itself from the command that runs: they follow its reply
@@ -246,6 +257,8 @@ class Session(Subscriber, Watcher):
 
     def client_type(self) -> bytes:
         """Return the client's class as CLIENT LIST TYPE names it."""
+        if self.is_replica:
+            return b"slave"
         return b"pubsub" if self.subscription_count() or self.shard_channels else b"normal"
 
     def subscription_count(self) -> int:

@@ -69,6 +69,17 @@ class RawClient:
             return kind, tuple(self.read() for _ in range(2 * int(rest)))
         raise ConnectionError(f"no reply starts like {line!r}")
 
+    def skip_payload(self) -> int:
+        """Read past the data that SYNC sends in front of the stream, keep-alives included; return its size."""
+        line = self._file.readline()
+        while line == b"\n":
+            line = self._file.readline()
+        if line[:1] != b"$":
+            raise ConnectionError(f"no data follow {line!r}")
+        size = int(line[1:])
+        self._file.read(size)
+        return size
+
     def read_to_end(self) -> bytes:
         """Everything until the server closes."""
         return self._file.read()

@@ -89,3 +89,9 @@ def normalise_text(text: bytes) -> bytes:
 def excused(table: dict[str, str], case_id: str) -> str | None:
     """The reason why a reference is not asked about `case_id`, None if it is."""
     return table.get(case_id) or table.get(case_id.split(":", maxsplit=1)[0] + ":")
+
+
+# case ids (or `group:` prefixes, or `reference:` and a case id) -> why what replicas are sent is not compared
+STREAMS_DIFFER: Final[dict[str, str]] = {
+    "valkey:strings:set-past": "Valkey 9 stores nothing whose time has passed",
+}

@@ -83,6 +83,7 @@ def _flags(session: Session) -> bytes:
     tracking = session.tracking
     states: list[tuple[bool, bytes]] = [
         (session.gates & GATE_MONITOR != 0, b"O"),
+        (session.is_replica, b"S"),
         (session.subscription_count() + len(session.shard_channels) > 0, b"P"),
         (session.gates & GATE_MULTI != 0, b"x"),
         (session.waiter is not None, b"b"),

@@ -81,7 +81,18 @@ def geoadd(cx: Context) -> object:
     for i in range(at, len(argv), 3):
         place = _place(argv[i], argv[i + 1])
         scores.append(float(encode(place.longitude, place.latitude, STEPS)))
+    if cx.propagates():
+        _propagate_as_zadd(cx, scores, at)
     return add_scores(cx, scores, at + 2, 3, flags)
+
+
+def _propagate_as_zadd(cx: Context, scores: list[float], at: int) -> None:
+    """Let a GEOADD whose places start at `at` be repeated as ZADD, free of any rounding."""
+    argv = [b"zadd", *cx.argv[1:at]]
+    for i in range(len(scores)):
+        argv.append(b"%d" % int(scores[i]))
+        argv.append(cx.argv[at + 2 + 3 * i])
+    cx.rewrite(argv)
 
 
 def geopos(cx: Context) -> object:

@@ -13,6 +13,7 @@ from coordkit_server import REDIS_LEVEL, __version__
 from coordkit_server.commands.script_host import ScriptHost
 from coordkit_server.context import LOADING, STALE, Command, Context
 from coordkit_server.process import resident_bytes
+from coordkit_server.replication.replica import STATE_NAMES
 from coordkit_server.resp.reply import VerbatimReply
 
 Fields = list[tuple[str, object]]
@@ -57,7 +58,7 @@ def _clients(cx: Context) -> Fields:
         if session.watched:
             watching += 1
     return [
-        ("connected_clients", len(cx.services.sessions)),
+        ("connected_clients", len(cx.services.sessions) - len(cx.services.primary.replicas)),
         ("cluster_connections", 0),
         ("maxclients", cx.services.config.number("maxclients")),
         ("blocked_clients", cx.services.blocking.count),
@@ -160,6 +161,9 @@ def _stats(cx: Context) -> Fields:
         ("pubsub_channels", len(pubsub.channels)),
         ("pubsub_patterns", len(pubsub.patterns)),
         ("pubsubshard_channels", len(pubsub.shard_channels)),
+        ("sync_full", cx.services.primary.full_syncs),
+        ("sync_partial_ok", cx.services.primary.partial_syncs),
+        ("sync_partial_err", cx.services.primary.refused_syncs),
         ("latest_fork_usec", 0),
         ("total_forks", 0),
         ("tracking_total_keys", len(cx.services.tracking.keys)),
@@ -171,15 +175,28 @@ def _stats(cx: Context) -> Fields:
 
 
 def _replication(cx: Context) -> Fields:
-    """Return the replication state: a primary without replicas."""
+    """Return the replication state: who follows this primary, and how far they are."""
+    primary = cx.services.primary
+    backlog = primary.backlog
+    now_us = cx.services.clock.monotonic_us()
+    fields: Fields = [("role", "master"), ("connected_slaves", len(primary.replicas))]
+    for number, replica in enumerate(primary.replicas.values()):
+        lag_s = max(now_us - replica.ack_us, 0) // 1_000_000 if replica.partial_resync else 0
+        value = (
+            f"ip={replica.host().decode('utf-8', 'replace')},port={replica.port()},state={STATE_NAMES[replica.state]}"
+        )
+        fields.append((f"slave{number}", f"{value},offset={replica.acked},lag={lag_s}"))
     return [
-        ("role", "master"),
-        ("connected_slaves", 0),
+        *fields,
         ("master_failover_state", "no-failover"),
-        ("master_replid", cx.services.run_id.decode("ascii")),
-        ("master_repl_offset", 0),
+        ("master_replid", primary.replid.decode("ascii")),
+        ("master_replid2", "0" * 40),
+        ("master_repl_offset", primary.offset),
         ("second_repl_offset", -1),
-        ("repl_backlog_active", 0),
+        ("repl_backlog_active", 0 if backlog is None else 1),
+        ("repl_backlog_size", cx.services.config.number("repl-backlog-size")),
+        ("repl_backlog_first_byte_offset", 0 if backlog is None else backlog.first),
+        ("repl_backlog_histlen", 0 if backlog is None else backlog.length()),
     ]
 
 

@@ -1,12 +1,12 @@
 """Commands about keys of any type (group "generic"): DEL, EXISTS, KEYS, SCAN, RENAME, COPY, MOVE, OBJECT and others.
 
-Map: removal and presence, walking, renaming and copying, OBJECT, WAIT, rows.
+Map: removal and presence, walking, renaming and copying, OBJECT, rows.
 """
 
 from typing import Final
 
 from coordkit_server import glob
-from coordkit_server.commands.args import integer, integer_between
+from coordkit_server.commands.args import integer
 from coordkit_server.context import (
     ALL_KEYS,
     DENYOOM,
@@ -26,17 +26,15 @@ from coordkit_server.errors import (
     DB_INDEX_OUT_OF_RANGE,
     INVALID_CURSOR,
     LFU_NOT_SELECTED,
-    NEGATIVE_TIMEOUT,
     NO_SUCH_KEY,
     SAME_OBJECT,
-    TIMEOUT_NOT_INTEGER,
     CommandError,
     syntax_error,
     wrong_arity,
 )
 from coordkit_server.keyspace.database import Database, type_name
 from coordkit_server.keyspace.notify import GENERIC
-from coordkit_server.numeric import INT64_MAX, UINT64_MAX, parse_int
+from coordkit_server.numeric import UINT64_MAX, parse_int
 from coordkit_server.resp.reply import OK, Simple
 
 _TYPE_NONE: Final = Simple(b"none")
@@ -350,17 +348,6 @@ def object_container(cx: Context) -> object:
     raise CommandError(wrong_arity(b"object"))
 
 
-def wait(cx: Context) -> object:
-    """WAIT numreplicas timeout -> 0: this server has no replicas; with numreplicas > 0 it waits for the timeout."""
-    wanted = integer(cx.argv[1])
-    timeout_ms = integer_between(cx.argv[2], -INT64_MAX, INT64_MAX, TIMEOUT_NOT_INTEGER)
-    if timeout_ms < 0:
-        raise CommandError(NEGATIVE_TIMEOUT)
-    if wanted <= 0:
-        return 0
-    return cx.block(b"replica", [], timeout_ms * 1000, 0)
-
-
 def commands() -> list[Command]:
     """Return the rows of this part of the group."""
     read = READONLY | FAST
@@ -392,5 +379,4 @@ def commands() -> list[Command]:
         Command(b"TOUCH", -2, read, touch, ALL_KEYS, since=b"3.2.1", summary=b"Marks keys as used."),
         Command(b"TYPE", 2, read, type_, KEY1, summary=b"Tells the type of a value."),
         Command(b"UNLINK", -2, WRITE | FAST, del_, ALL_KEYS, since=b"4.0.0", summary=b"Removes keys."),
-        Command(b"WAIT", 3, 0, wait, since=b"3.0.0", summary=b"Waits for replicas to confirm writes."),
     ]

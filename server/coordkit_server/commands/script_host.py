@@ -11,6 +11,7 @@ from coordkit_server.context import DENYOOM, MAY_REPLICATE, NOSCRIPT, WRITE, Com
 from coordkit_server.errors import (
     BUSY_FUNCTION,
     BUSY_SCRIPT,
+    NO_REPLICAS,
     NOT_BUSY,
     OOM,
     SCRIPT_FORBIDDEN,
@@ -147,6 +148,8 @@ class ScriptHost(ScriptServer):
             raise CommandError(SCRIPT_WRITE_FLAG)
         if self._state.memory_exceeded and not flags & (ALLOW_OOM | NO_WRITES):
             raise CommandError(SCRIPT_OOM)
+        if self._state.writes_refused and not flags & NO_WRITES:
+            raise CommandError(self._state.disk_error or NO_REPLICAS)
 
     def _run(self, cx: Context, engine: Engine, number: int, flags: int, key_count: int, read_only: bool) -> object:
         """Run a script or a function; return its reply."""
@@ -252,6 +255,9 @@ class ScriptHost(ScriptServer):
                 row.rejected_calls += 1
                 return self._refuse(OOM)
             if flags & WRITE:
+                if self._state.writes_refused and not self._wrote:
+                    row.rejected_calls += 1
+                    return self._refuse(self._state.disk_error or NO_REPLICAS)
                 self._wrote = True
         cx = self._cx
         cx.argv = argv

@@ -50,6 +50,9 @@ class KeyspaceState:
         self.expiry_paused: bool = False  # CLIENT PAUSE, DEBUG SET-ACTIVE-EXPIRE: reads see expired keys as gone
         self.no_touch: bool = False
         self.memory_exceeded: bool = False  # more than maxmemory is in use: commands that may grow it are refused
+        self.writes_refused: bool = False  # for one of these two reasons
+        self.disk_error: bytes = b""  # the refusal of writes that could not be kept on disk
+        self.replicas_missing: bool = False  # fewer than min-replicas-to-write follow closely
         self.hits: int = 0
         self.misses: int = 0
         self.expired_keys: int = 0
@@ -57,6 +60,16 @@ class KeyspaceState:
         self.tracker: Final = tracker
         self.propagation: Final = Propagation()
         self.ready: list[tuple[Database, bytes]] = []  # keys that blocked clients wait for and that were touched
+
+    def note_disk_error(self, refusal: bytes) -> None:
+        """Refuse writes with `refusal` from now on; empty: the disk is fine again."""
+        self.disk_error = refusal
+        self.writes_refused = len(refusal) > 0 or self.replicas_missing
+
+    def note_replicas(self, missing: bool) -> None:
+        """Refuse writes while replicas are missing."""
+        self.replicas_missing = missing
+        self.writes_refused = len(self.disk_error) > 0 or missing
 
 
 class Database:

@@ -20,7 +20,7 @@ class Waiter:
         self.kind: Final = kind
         self.keys: Final = keys
         self.deadline_us: Final = deadline_us
-        self.timeout_reply: Final = timeout_reply
+        self.timeout_reply: object = timeout_reply
         self.wakes_on_missing: Final = wakes_on_missing  # XREADGROUP: also when the key goes away
         self.active: bool = False  # it is in the queues of its keys
         self.timed: bool = False  # it is among the deadlines

@@ -27,6 +27,8 @@ FLUSH_CHUNKS: Final = 4096
 # a client with more unsent output than this is not read from until it has taken some
 OUTPUT_SOFT: Final = 1024 * 1024
 JOIN_LIMIT: Final = 256 * 1024
+# pieces that a feeder is asked for in one turn
+FEED_CHUNKS: Final = 16
 
 
 @trait
@@ -79,6 +81,7 @@ class Connection(Handler, Flushable, OutputSink):
         self._closed: bool = False
         self.limit_normal: OutputLimit = OutputLimit()
         self.limit_pubsub: OutputLimit = OutputLimit()
+        self.limit_replica: OutputLimit = OutputLimit()
         self.session: Final[Session] = Session(ident, services.databases[0], self, services.clock.now_us())
         self._cx: Final = Context(self.session, services)
 
@@ -206,6 +209,8 @@ class Connection(Handler, Flushable, OutputSink):
         elif self._closing:
             self.close_now()
             return
+        elif session.feeder is not None:
+            self._feed(session)
         elif self._mask != READ:
             self._soft_since_us = 0
             self._watch(READ)
@@ -213,6 +218,17 @@ class Connection(Handler, Flushable, OutputSink):
             waits = self._held or self._parser.has_more()
             if waits and not self._closing and not self._services.control.stopping():
                 self._process()
+
+    def _feed(self, session: Session) -> None:
+        """Send some of what the session's feeder has; the rest when the peer has taken it, or next turn."""
+        for _ in range(FEED_CHUNKS):
+            if session.feeder is None or self._unsent or self.closed():
+                break
+            data = session.feeder.next_chunk()
+            if data:
+                self._send_fresh([data])
+        if not self.closed():
+            self._watch(READ | WRITE)  # the loop comes back when the peer has room
 
     def closed(self) -> bool:
         """Return True once the socket is closed."""
@@ -268,12 +284,13 @@ class Connection(Handler, Flushable, OutputSink):
         if self._over_limit():
             self.close_now()
             return
-        self._watch(WRITE if self._unsent_bytes > OUTPUT_SOFT or self._closing else READ | WRITE)
+        lags = self._unsent_bytes > OUTPUT_SOFT and not self.session.is_replica
+        self._watch(WRITE if lags or self._closing else READ | WRITE)
 
     def _over_limit(self) -> bool:
         """Return True if more output waits than the client's class may have, or too much for too long."""
         session = self.session
-        limit = self.limit_pubsub if session.subscription_count() or session.shard_channels else self.limit_normal
+        limit = self._limit(session)
         if limit.hard and self._unsent_bytes > limit.hard:
             return True
         if limit.soft == 0 or self._unsent_bytes <= limit.soft:
@@ -288,6 +305,12 @@ class Connection(Handler, Flushable, OutputSink):
         """Close the connection if its output has been over the soft limit for too long and nothing new is sent."""
         if self._soft_since_us and self._over_limit():
             self.close_now()
+
+    def _limit(self, session: Session) -> OutputLimit:
+        """Return the limit of the session's class."""
+        if session.is_replica:
+            return self.limit_replica
+        return self.limit_pubsub if session.subscription_count() or session.shard_channels else self.limit_normal
 
     def _watch(self, mask: int) -> None:
         """Change what the loop watches, if it differs."""

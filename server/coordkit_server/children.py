@@ -1,0 +1,32 @@
+"""Work in a forked child, which sees the data as they were at that moment while the parent goes on.
+
+Rule of the room: a child runs its task and ends with `os._exit`; it touches no socket and no event loop.
+"""
+
+from mypy_extensions import trait
+
+
+@trait
+class ChildTask:
+    """What a child does, and what follows from it."""
+
+    def run_in_child(self) -> None:
+        """Do the work; an exception makes the child fail."""
+        raise NotImplementedError
+
+    def child_ended(self, succeeded: bool) -> None:
+        """Take over the result, in the parent."""
+        raise NotImplementedError
+
+
+@trait
+class ChildRunner:
+    """Forks; one child at a time."""
+
+    def child_running(self) -> bool:
+        """Return True while a child is at work."""
+        raise NotImplementedError
+
+    def start_child(self, task: ChildTask) -> bool:
+        """Fork a child for `task`; return False if the system has no room for one.  None may be running."""
+        raise NotImplementedError

@@ -1,0 +1,1 @@
+"""Replication, as a primary: replicas, the stream of changes, its backlog."""
