@@ -135,6 +135,7 @@ PARAMETERS: Final[list[Parameter]] = [
     _yes_no("replica-read-only", "yes", alias="slave-read-only"),
     _yes_no("replica-serve-stale-data", "yes", alias="slave-serve-stale-data"),
     Parameter("requirepass", TEXT, ""),
+    Parameter("sanitize-dump-payload", ENUM, "no", choices=["no", "yes", "clients"]),
     Parameter("save", SAVE, ""),
     Parameter("set-max-intset-entries", INT, "512"),
     Parameter("set-max-listpack-entries", INT, "128"),

@@ -407,6 +407,7 @@ class Services:
         self.cron_paused: bool = False  # DEBUG PAUSE-CRON
         self.sessions: Final[dict[int, Session]] = tracking.sessions
         self.commands: dict[bytes, Command] = {}
+        self.skip_checksums: bool = False  # DEBUG SET-SKIP-CHECKSUM-VALIDATION
         self.runner: CommandRunner | None = None
         self.waiting_for_copies: Final[dict[int, object]] = {}  # by client: what WAIT and WAITAOF wait for
         self.scripts: object = None  # the ScriptHost, once a command has asked for it

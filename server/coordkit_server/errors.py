@@ -70,6 +70,14 @@ BITFIELD_TYPE: Final = (
 BITFIELD_OVERFLOW: Final = b"ERR Invalid OVERFLOW type specified"
 BITFIELD_READ_ONLY: Final = b"ERR BITFIELD_RO only supports the GET subcommand"
 
+# DUMP and RESTORE
+BUSY_KEY: Final = b"BUSYKEY Target key name already exists."
+INVALID_TTL: Final = b"ERR Invalid TTL value, must be >= 0"
+INVALID_IDLE_TIME: Final = b"ERR Invalid IDLETIME value, must be >= 0"
+INVALID_FREQ: Final = b"ERR Invalid FREQ value, must be >= 0 and <= 255"
+BAD_PAYLOAD: Final = b"ERR DUMP payload version or checksum are wrong"
+BAD_DATA_FORMAT: Final = b"ERR Bad data format"
+
 # HyperLogLog
 HLL_INVALID: Final = b"WRONGTYPE Key is not a valid HyperLogLog string value."
 HLL_CORRUPT: Final = b"INVALIDOBJ Corrupted HLL object detected"

@@ -54,6 +54,13 @@ def debug_set_disable_deny_scripts(cx: Context) -> object:
     return OK
 
 
+def debug_set_skip_checksum_validation(cx: Context) -> object:
+    """DEBUG SET-SKIP-CHECKSUM-VALIDATION 0|1 -> OK; with 1 RESTORE takes payloads whatever their checksum."""
+    check_allowed(cx)
+    cx.services.skip_checksums = integer(cx.argv[2]) != 0
+    return OK
+
+
 def debug_sleep(cx: Context) -> object:
     """DEBUG SLEEP seconds -> OK, after the whole server has stood still."""
     check_allowed(cx)
@@ -227,6 +234,7 @@ def commands() -> list[Command]:
                 Command(b"PROTOCOL", 3, flags, debug_protocol),
                 Command(b"SET-ACTIVE-EXPIRE", 3, flags, debug_set_active_expire),
                 Command(b"SET-DISABLE-DENY-SCRIPTS", 3, flags, debug_set_disable_deny_scripts),
+                Command(b"SET-SKIP-CHECKSUM-VALIDATION", 3, flags, debug_set_skip_checksum_validation),
                 Command(b"SLEEP", 3, flags, debug_sleep),
                 Command(b"STRINGMATCH-LEN", 4, flags, debug_stringmatch_len),
             ],

@@ -1,0 +1,1 @@
+"""File formats, snapshots and what else outlives the process."""
