@@ -158,6 +158,49 @@ UNKILLABLE: Final = (
 NOT_BUSY: Final = b"NOTBUSY No scripts in execution right now."
 LOADING: Final = b"LOADING Redis is loading the dataset in memory"
 
+# streams
+STREAM_ID: Final = b"ERR Invalid stream ID specified as stream command argument"
+STREAM_ID_ZERO: Final = b"ERR The ID specified in XADD must be greater than 0-0"
+STREAM_ID_NOT_GREATER: Final = b"ERR The ID specified in XADD is equal or smaller than the target stream top item"
+STREAM_EXHAUSTED: Final = b"ERR The stream has exhausted the last possible ID, unable to add more items"
+STREAM_ENTRY_TOO_LARGE: Final = b"ERR Elements are too large to be stored"
+STREAM_START: Final = b"ERR invalid start ID for the interval"
+STREAM_END: Final = b"ERR invalid end ID for the interval"
+TRIM_TWO_STRATEGIES: Final = b"ERR syntax error, MAXLEN and MINID options at the same time are not compatible"
+TRIM_MAXLEN_NEGATIVE: Final = b"ERR The MAXLEN argument must be >= 0."
+TRIM_LIMIT_NEGATIVE: Final = b"ERR The LIMIT argument must be >= 0."
+TRIM_LIMIT_ALONE: Final = b"ERR syntax error, LIMIT cannot be used without specifying a trimming strategy"
+TRIM_LIMIT_EXACT: Final = b"ERR syntax error, LIMIT cannot be used without the special ~ option"
+TRIM_NO_STRATEGY: Final = b"ERR syntax error, XTRIM must be called with a trimming strategy"
+XSETID_BELOW_GIVEN_DELETED: Final = b"ERR The ID specified in XSETID is smaller than the provided max_deleted_entry_id"
+XSETID_BELOW_DELETED: Final = b"ERR The ID specified in XSETID is smaller than current max_deleted_entry_id"
+XSETID_BELOW_TOP: Final = b"ERR The ID specified in XSETID is smaller than the target stream top item"
+XSETID_ADDED_NEGATIVE: Final = b"ERR entries_added must be positive"
+XSETID_ADDED_BELOW_LENGTH: Final = b"ERR The entries_added specified in XSETID is smaller than the target stream length"
+XREAD_GROUP: Final = b"ERR The GROUP option is only supported by XREADGROUP. You called XREAD instead."
+XREAD_NOACK: Final = b"ERR The NOACK option is only supported by XREADGROUP. You called XREAD instead."
+XREAD_NEW: Final = (
+    b"ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option."
+)
+XREADGROUP_NO_GROUP: Final = b"ERR Missing GROUP option for XREADGROUP"
+XREADGROUP_LAST: Final = (
+    b"ERR The $ ID is meaningless in the context of XREADGROUP: you want to read the history of this consumer by "
+    b"specifying a proper ID, or use the > ID to get new messages. The $ ID would just return an empty result set."
+)
+XGROUP_NO_KEY: Final = (
+    b"ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to use the MKSTREAM "
+    b"option to create an empty stream automatically."
+)
+XGROUP_EXISTS: Final = b"BUSYGROUP Consumer Group name already exists"
+XGROUP_ENTRIES_READ: Final = b"ERR value for ENTRIESREAD must be positive or -1"
+XCLAIM_MIN_IDLE: Final = b"ERR Invalid min-idle-time argument for XCLAIM"
+XCLAIM_IDLE: Final = b"ERR Invalid IDLE option argument for XCLAIM"
+XCLAIM_TIME: Final = b"ERR Invalid TIME option argument for XCLAIM"
+XCLAIM_RETRYCOUNT: Final = b"ERR Invalid RETRYCOUNT option argument for XCLAIM"
+XAUTOCLAIM_MIN_IDLE: Final = b"ERR Invalid min-idle-time argument for XAUTOCLAIM"
+XAUTOCLAIM_COUNT: Final = b"ERR COUNT must be > 0"
+XAUTOCLAIM_MEMORY: Final = b"ERR Insufficient memory, failed allocating transient memory, COUNT too high."
+
 
 def wrong_type() -> CommandError:
     """Return the WRONGTYPE error."""
@@ -199,6 +242,25 @@ def subcommand_syntax(container: bytes, name: bytes) -> bytes:
 def invalid_expire(command: bytes) -> CommandError:
     """Return the error for an expire time that is zero, negative or overflows; `command` in lower case."""
     return CommandError(b"ERR invalid expire time in '" + command + b"' command")
+
+
+def no_group(group: bytes, key: bytes) -> CommandError:
+    """Return the error for a consumer group that a stream does not have."""
+    return CommandError(
+        b"NOGROUP No such consumer group '" + _c_text(group) + b"' for key name '" + _c_text(key) + b"'"
+    )
+
+
+def no_key_or_group(key: bytes, group: bytes, tail: bytes = b"") -> CommandError:
+    """Return the error for a stream or consumer group that does not exist; `tail` says what was tried."""
+    return CommandError(
+        b"NOGROUP No such key '" + _c_text(key) + b"' or consumer group '" + _c_text(group) + b"'" + tail
+    )
+
+
+def _c_text(text: bytes) -> bytes:
+    """Return `text` as C prints it: up to the first zero byte."""
+    return text.split(b"\0", 1)[0]
 
 
 def clean(message: bytes) -> bytes:

@@ -9,6 +9,7 @@ from coordkit_server.errors import (
     NOT_FLOAT,
     NOT_IN_LONG_RANGE,
     NOT_INTEGER,
+    TIMEOUT_NOT_INTEGER,
     TIMEOUT_OUT_OF_RANGE,
     CommandError,
     syntax_error,
@@ -87,6 +88,16 @@ def _beyond_doubles(text: bytes) -> float:
         raise CommandError(INVALID_TIMEOUT)
     size = inf if value.significand.bit_length() + value.exponent > 0 else _LEAST_DOUBLE
     return size if value.significand > 0 else -size
+
+
+def timeout_ms_us(text: bytes, now_ms: int) -> int:
+    """Return a blocking timeout given in whole milliseconds as microseconds, 0 for no limit."""
+    ms = integer(text, TIMEOUT_NOT_INTEGER)
+    if ms < 0:
+        raise CommandError(NEGATIVE_TIMEOUT)
+    if ms > INT64_MAX - now_ms:
+        raise CommandError(TIMEOUT_OUT_OF_RANGE)
+    return ms * 1000
 
 
 def option_value(argv: list[bytes], at: int) -> bytes:

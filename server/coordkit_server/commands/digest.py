@@ -5,6 +5,8 @@ from hashlib import sha1
 from coordkit_server.datatypes.hash import HashValue
 from coordkit_server.datatypes.list import ListValue
 from coordkit_server.datatypes.set import SetValue
+from coordkit_server.datatypes.stream import StreamValue
+from coordkit_server.datatypes.stream_entry import id_text
 from coordkit_server.datatypes.zset import ZSetValue
 from coordkit_server.numeric import format_float
 
@@ -15,6 +17,8 @@ def value_digest(value: object) -> int:
         return _hash([b"string", bytes(value)])
     if isinstance(value, ListValue):
         return _hash([b"list", *value.range(0, value.length())])
+    if isinstance(value, StreamValue):
+        return _hash([b"stream", *_stream_parts(value)])
     total = 0
     if isinstance(value, HashValue):
         for field, content in value.fields.items():
@@ -28,6 +32,16 @@ def value_digest(value: object) -> int:
     else:
         raise TypeError(f"no digest for {value!r}")
     return total
+
+
+def _stream_parts(stream: StreamValue) -> list[bytes]:
+    """Return ids, fields and values in order."""
+    parts: list[bytes] = []
+    for node in stream.nodes:
+        for ident, words in node.entries():
+            parts.append(id_text(ident))
+            parts.extend(words)
+    return parts
 
 
 def _hash(parts: list[bytes]) -> int:

@@ -9,6 +9,7 @@ from coordkit_server.context import KEY2, READONLY, Command, Context
 from coordkit_server.datatypes.hash import HashValue
 from coordkit_server.datatypes.list import ListValue
 from coordkit_server.datatypes.set import SetValue
+from coordkit_server.datatypes.stream import StreamValue
 from coordkit_server.datatypes.zset import ZSetValue
 from coordkit_server.errors import syntax_error
 from coordkit_server.keyspace.database import Entry
@@ -18,6 +19,10 @@ DEFAULT_SAMPLES: Final = 5
 _DICT_SLOT: Final = 60
 _LIST_SLOT: Final = 8
 _FLOAT: Final = 24
+# a nack with its id, and its places in the lists of group and consumer
+_NACK: Final = 160
+_GROUP: Final = 600
+_CONSUMER: Final = 500
 
 
 def entry_bytes(entry: Entry, samples: int) -> int:
@@ -47,7 +52,21 @@ def _value_bytes(value: object, samples: int) -> int:
         size = value.length()
         looked = value.order.range(0, _sampled(size, samples))[1]
         return getsizeof(value) + _elements_bytes(looked, size, _DICT_SLOT + 2 * _LIST_SLOT + _FLOAT)
+    if isinstance(value, StreamValue):
+        return getsizeof(value) + _stream_bytes(value)
     return getsizeof(value)
+
+
+def _stream_bytes(stream: StreamValue) -> int:
+    """Return the bytes of entries and groups; nothing is sampled, as nodes know their sizes."""
+    total = 0
+    for node in stream.nodes:
+        total += node.memory_bytes()
+    for name, group in stream.groups.items():
+        total += _GROUP + getsizeof(name) + group.pending.size * _NACK
+        for consumer in group.consumers:
+            total += _CONSUMER + getsizeof(consumer)
+    return total
 
 
 def _sampled(size: int, samples: int) -> int:

@@ -28,7 +28,7 @@ def entry_bytes(element: bytes) -> int:
         if size > 0 and element[0] <= _NINE:
             value = parse_int(element)
             if value is not None:
-                return _integer_bytes(value)
+                return integer_bytes(value)
         return size + 2
     if size < 64:
         return size + 2
@@ -40,7 +40,7 @@ def entry_bytes(element: bytes) -> int:
     return encoded + (3 if encoded < 2097151 else 4)
 
 
-def _integer_bytes(value: int) -> int:
+def integer_bytes(value: int) -> int:
     """Return the bytes of an integer entry."""
     for least, greatest, size in _INTEGER_CLASSES:
         if least <= value <= greatest:

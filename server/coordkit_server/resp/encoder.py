@@ -10,12 +10,14 @@ from coordkit_server.resp.reply import (
     ErrorReply,
     MapReply,
     Marker,
+    NamedReply,
     PairsReply,
     PlainDouble,
     PushReply,
     SetReply,
     Simple,
     VerbatimReply,
+    WireReply,
 )
 
 CRLF: Final = b"\r\n"
@@ -79,7 +81,14 @@ def _encode_rare(out: list[bytes], reply: object, resp3: bool) -> None:
     elif isinstance(reply, PushReply):
         _encode_items(out, reply.items, b">%d\r\n" % len(reply.items) if resp3 else b"", resp3)
     elif isinstance(reply, PairsReply):
-        _encode_pairs(out, reply.items, resp3)
+        _encode_pairs(out, reply.items, resp3, nested=resp3)
+    elif isinstance(reply, WireReply):
+        out.extend(reply.parts)
+    elif isinstance(reply, NamedReply):
+        if resp3:
+            _encode_items(out, reply.items, b"%%%d\r\n" % (len(reply.items) // 2), resp3)
+        else:
+            _encode_pairs(out, reply.items, resp3, nested=True)
     elif isinstance(reply, VerbatimReply):
         text = reply.fmt + b":" + reply.text if resp3 else reply.text
         out.append(b"%b%d\r\n%b\r\n" % (b"=" if resp3 else b"$", len(text), text))
@@ -118,9 +127,9 @@ def _encode_items(out: list[bytes], items: list[object], head: bytes, resp3: boo
         encode(out, item, resp3)
 
 
-def _encode_pairs(out: list[bytes], items: list[object], resp3: bool) -> None:
-    """Append pairs, nested in RESP3 and flat in RESP2."""
-    if not resp3:
+def _encode_pairs(out: list[bytes], items: list[object], resp3: bool, *, nested: bool) -> None:
+    """Append pairs, each as an array of its own if `nested`."""
+    if not nested:
         _encode_items(out, items, b"", resp3)
         return
     out.append(array_head(len(items) // 2))

@@ -3,12 +3,15 @@
     bytes -> bulk string      int -> integer        list -> array          None -> null
     float -> double           bool -> boolean       (RESP2: bulk string, integer)
     Simple  +text             ErrorReply  -text     NULL_ARRAY  *-1 in RESP2
-    MapReply, SetReply, PushReply, PairsReply, VerbatimReply, BigNumber, PlainDouble, AttributeReply
+    MapReply, SetReply, PushReply, PairsReply, NamedReply, VerbatimReply, BigNumber, PlainDouble, AttributeReply,
+    WireReply
 
 `NO_REPLY` means nothing is sent (the handler wrote its own, or replies are off); `BLOCKED` that the client waits.
 """
 
 from typing import Final
+
+_ARRAY: Final = 42  # *
 
 
 class Simple:
@@ -45,6 +48,46 @@ class PairsReply:
 
     def __init__(self, items: list[object]) -> None:
         self.items: Final = items
+
+
+class NamedReply:
+    """Values by name, flat in `items`: RESP3 sends a map, RESP2 an array of 2-element arrays (XREAD)."""
+
+    def __init__(self, items: list[object]) -> None:
+        self.items: Final = items
+
+
+class WireReply:
+    """A reply that is encoded already, in parts: arrays and bulk strings, which both protocols write alike."""
+
+    def __init__(self, parts: list[bytes]) -> None:
+        self.parts: Final = parts
+
+    def decoded(self) -> object:
+        """Return the reply as lists and bytes."""
+        return _WireReader(b"".join(self.parts)).value()
+
+
+class _WireReader:
+    """Reads the wire form of arrays and bulk strings."""
+
+    def __init__(self, wire: bytes) -> None:
+        self._wire: Final = wire
+        self._at: int = 0
+
+    def value(self) -> object:
+        """Return the value that stands next."""
+        head = self._at
+        end = self._wire.index(b"\r\n", head)
+        size = int(self._wire[head + 1 : end])
+        self._at = end + 2
+        if self._wire[head] == _ARRAY:
+            items: list[object] = []
+            for _ in range(size):
+                items.append(self.value())
+            return items
+        self._at += size + 2
+        return self._wire[end + 2 : end + 2 + size]
 
 
 class PushReply:

@@ -15,12 +15,14 @@ from coordkit_server.resp.reply import (
     BigNumber,
     ErrorReply,
     MapReply,
+    NamedReply,
     PairsReply,
     PlainDouble,
     PushReply,
     SetReply,
     Simple,
     VerbatimReply,
+    WireReply,
 )
 
 STATUS: Final = 1
@@ -185,7 +187,14 @@ class _Flattener:
         elif isinstance(reply, PushReply):
             self._nest(b"[", reply.items, b"]")
         elif isinstance(reply, PairsReply):
-            self._add_pairs(reply.items)
+            self._add_pairs(reply.items, self._resp3)
+        elif isinstance(reply, NamedReply):
+            if self._resp3:
+                self._nest(b"{", reply.items, b"}")
+            else:
+                self._add_pairs(reply.items, True)
+        elif isinstance(reply, WireReply):
+            self.add(reply.decoded())
         elif isinstance(reply, VerbatimReply):
             self._add_verbatim(reply)
         elif isinstance(reply, BigNumber):
@@ -199,9 +208,9 @@ class _Flattener:
             return False
         return True
 
-    def _add_pairs(self, items: list[object]) -> None:
-        """Append pairs, nested in RESP3."""
-        if not self._resp3:
+    def _add_pairs(self, items: list[object], nested: bool) -> None:
+        """Append pairs, each as an array of its own if `nested`."""
+        if not nested:
             self._nest(b"[", items, b"]")
             return
         self.shape.extend(b"[")
@@ -244,6 +253,10 @@ def passed_through(reply: object) -> object:
         return format_float(reply)
     if isinstance(reply, (MapReply, SetReply, PairsReply, PushReply)):
         return _all_passed(reply.items)
+    if isinstance(reply, WireReply):
+        return reply.decoded()
+    if isinstance(reply, NamedReply):
+        return [_all_passed(reply.items[i : i + 2]) for i in range(0, len(reply.items), 2)]
     if isinstance(reply, VerbatimReply):
         return reply.text
     if isinstance(reply, BigNumber):

@@ -10,10 +10,12 @@ from coordkit_server.resp.reply import (
     BigNumber,
     ErrorReply,
     MapReply,
+    NamedReply,
     PairsReply,
     PushReply,
     SetReply,
     VerbatimReply,
+    WireReply,
 )
 
 
@@ -40,6 +42,10 @@ def wire(reply: object, *, resp3: bool) -> bytes:
         pytest.param(SetReply([1]), b"*1\r\n:1\r\n", b"~1\r\n:1\r\n", id="set"),
         pytest.param(PushReply([1]), b"*1\r\n:1\r\n", b">1\r\n:1\r\n", id="push"),
         pytest.param(PairsReply([1, 2]), b"*2\r\n:1\r\n:2\r\n", b"*1\r\n*2\r\n:1\r\n:2\r\n", id="pairs"),
+        pytest.param(
+            NamedReply([b"k", None]), b"*1\r\n*2\r\n$1\r\nk\r\n$-1\r\n", b"%1\r\n$1\r\nk\r\n_\r\n", id="named"
+        ),
+        pytest.param(WireReply([b"*1\r\n", b"$1\r\na\r\n"]), b"*1\r\n$1\r\na\r\n", None, id="wire"),
         pytest.param(VerbatimReply(b"txt", b"hi"), b"$2\r\nhi\r\n", b"=6\r\ntxt:hi\r\n", id="verbatim"),
         pytest.param(BigNumber(b"123"), b"$3\r\n123\r\n", b"(123\r\n", id="big-number"),
         pytest.param(AttributeReply([b"a", 1], 2), b":2\r\n", b"|1\r\n$1\r\na\r\n:1\r\n:2\r\n", id="attribute"),
@@ -49,6 +55,11 @@ def wire(reply: object, *, resp3: bool) -> bytes:
 def test_encode_reply_in_both_protocols(reply: object, resp2: bytes, resp3: bytes | None) -> None:
     assert wire(reply, resp3=False) == resp2
     assert wire(reply, resp3=True) == (resp2 if resp3 is None else resp3)
+
+
+def test_wire_reply_decoded_returns_lists_and_bytes() -> None:
+    reply: list[object] = [b"1-1", [b"field", b"a\r\nb", b"", b"$3\r\n"], []]
+    assert WireReply([wire(reply, resp3=False)]).decoded() == reply
 
 
 def test_encode_value_that_is_no_reply_raises() -> None:

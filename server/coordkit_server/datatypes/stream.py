@@ -1,0 +1,439 @@
+"""A stream: entries in the order of their ids, in nodes of some hundred, and the consumer groups that read them.
+
+Map: StreamNode (neighbouring entries), StreamValue (append, ranges, removal, trimming, counters of groups).
+
+Redis keeps the entries of a node in one listpack; approximate trimming removes whole nodes.  For the same counts nodes
+here end where Redis's do: `listpack_bytes` is what its listpack would take, and entries that XDEL removes still count.
+A node keeps its entries packed (see stream_entry) in one bytearray, and ids and ends of entries in arrays: with the
+default limits an entry takes some 24 bytes besides its packed form.  Finding an entry costs O(log n).
+
+For serialisation (RDB): `length`, `last_id`, `first_id` (0 if empty), `max_deleted_id`, `entries_added`, `nodes` and
+`groups` by name.  A node has `key` (the id its radix tree key spells), `deleted`, and `entries()`: the ids and, in
+their order, field, value, field, value.  To restore: `append(ident, words, 0, limits)` for each entry, with
+`close_node()` where a node ends, then set `last_id`, `max_deleted_id` and `entries_added`, and fill `groups`.
+"""
+
+from array import array
+from bisect import bisect_left, bisect_right
+from typing import Final
+
+from coordkit_server.datatypes.limits import Limits
+from coordkit_server.datatypes.listpack import entry_bytes, integer_bytes
+from coordkit_server.datatypes.stream_entry import ID_MAX, ID_SEQ_BITS, ID_SEQ_MAX, id_text, pack, unpack
+from coordkit_server.datatypes.stream_group import ENTRIES_READ_UNKNOWN, Group
+from coordkit_server.datatypes.value import Value
+
+_FRAME_BYTES: Final = 7 + 2  # header and end of a listpack; the zero behind the fields of a node
+_NODE_BYTES_MAX: Final = 1 << 30
+_ENTRY_BYTES_MAX: Final = 1 << 30
+_SIGN: Final = 1 << 63
+_NODE_OVERHEAD: Final = 600  # the node, its arrays and its bytearray, measured empty
+
+
+class StreamNode:
+    """Neighbouring entries.  `key` was the first id, `last_id` the last one; both stay when their entries go."""
+
+    def __init__(self, key: int, fields: list[bytes]) -> None:
+        self.key: Final = key
+        self.last_id: int = key
+        self.deleted: int = 0
+        self._fields: Final = fields  # of the first entry: entries with the same ones take less in a listpack
+        self._packed: bytearray = bytearray()
+        self._ms: array[int] = array("Q")
+        self._seq: array[int] = array("Q")
+        self._ends: array[int] = array("Q")  # where each entry ends, counted from the first byte there ever was
+        self._cut: int = 0  # bytes that were removed in front of `_packed`
+        self._listpack_bytes: int = _FRAME_BYTES + integer_bytes(len(fields))
+        for field in fields:
+            self._listpack_bytes += entry_bytes(field)
+
+    def size(self) -> int:
+        """Return the number of entries."""
+        return len(self._ends)
+
+    def listpack_bytes(self) -> int:
+        """Return how long Redis's listpack of this node would be."""
+        return self._listpack_bytes + integer_bytes(len(self._ends)) + integer_bytes(self.deleted)
+
+    def append(self, ident: int, text: bytes, argv: list[bytes], at: int) -> None:
+        """Add an entry behind all others, with the fields and values from `argv[at]` on."""
+        self._packed += pack(text, argv, at)
+        self._ends.append(len(self._packed) + self._cut)
+        self._ms.append(ident >> ID_SEQ_BITS)
+        self._seq.append(ident & ID_SEQ_MAX)
+        self.last_id = ident
+        self._count_bytes(ident, argv, at)
+
+    def _count_bytes(self, ident: int, argv: list[bytes], at: int) -> None:
+        """Add what an entry takes in a listpack: flags, differences of its id, words, number of elements."""
+        fields = self._fields
+        pairs = (len(argv) - at) >> 1
+        same = pairs == len(fields)
+        if same:
+            for i in range(pairs):
+                if argv[at + 2 * i] != fields[i]:
+                    same = False
+                    break
+        size = 2 + integer_bytes((ident >> ID_SEQ_BITS) - (self.key >> ID_SEQ_BITS))
+        seq_step = (ident & ID_SEQ_MAX) - (self.key & ID_SEQ_MAX)
+        size += integer_bytes(((seq_step + _SIGN) & ID_SEQ_MAX) - _SIGN)
+        if same:
+            size += integer_bytes(pairs + 3)
+            for i in range(at + 1, len(argv), 2):
+                size += entry_bytes(argv[i])
+        else:
+            size += integer_bytes(pairs) + integer_bytes(2 * pairs + 4)
+            for i in range(at, len(argv)):
+                size += entry_bytes(argv[i])
+        self._listpack_bytes += size
+
+    def close(self) -> None:
+        """Give back the room for more entries."""
+        self._packed = bytearray(bytes(self._packed))
+
+    def count_below(self, ident: int) -> int:
+        """Return how many entries have an id below `ident`."""
+        ms = ident >> ID_SEQ_BITS
+        low = bisect_left(self._ms, ms)
+        high = bisect_right(self._ms, ms, low)
+        return low if low == high else bisect_left(self._seq, ident & ID_SEQ_MAX, low, high)
+
+    def id_at(self, at: int) -> int:
+        """Return the id of the entry at `at`."""
+        return (self._ms[at] << ID_SEQ_BITS) | self._seq[at]
+
+    def has_at(self, at: int, ident: int) -> bool:
+        """Return True if `ident` stands at `at`, which may be behind the last entry."""
+        return at < len(self._ends) and self.id_at(at) == ident
+
+    def packed(self, start: int, stop: int) -> bytes:
+        """Return the entries from `start` up to `stop` (start < stop), packed one behind the other."""
+        begin = self._ends[start - 1] - self._cut if start else 0
+        return bytes(self._packed[begin : self._ends[stop - 1] - self._cut])
+
+    def remove(self, start: int, stop: int) -> None:
+        """Remove the entries from `start` up to `stop` (start < stop); as in Redis they still count for the limits."""
+        end = self._ends[stop - 1]
+        if start == 0:
+            del self._packed[: end - self._cut]
+            self._cut = end
+        else:
+            begin = self._ends[start - 1]
+            del self._packed[begin - self._cut : end - self._cut]
+            for i in range(stop, len(self._ends)):
+                self._ends[i] -= end - begin
+        del self._ends[start:stop]
+        del self._ms[start:stop]
+        del self._seq[start:stop]
+        self.deleted += stop - start
+
+    def entries(self) -> list[tuple[int, list[bytes]]]:
+        """Return all entries as (id, [field, value, field, value, ...])."""
+        return [(self.id_at(i), unpack(self.packed(i, i + 1))) for i in range(len(self._ends))]
+
+    def memory_bytes(self) -> int:
+        """Return about how many bytes the node takes."""
+        return _NODE_OVERHEAD + len(self._packed) + 24 * len(self._ends)
+
+    def copy(self) -> "StreamNode":
+        """Return an independent copy."""
+        twin = StreamNode(self.key, self._fields)
+        twin.last_id = self.last_id
+        twin.deleted = self.deleted
+        twin._packed = bytearray(bytes(self._packed))
+        twin._ms = self._ms[:]
+        twin._seq = self._seq[:]
+        twin._ends = self._ends[:]
+        twin._cut = self._cut
+        twin._listpack_bytes = self._listpack_bytes
+        return twin
+
+
+class StreamValue(Value):
+    """The value of a stream key."""
+
+    def __init__(self) -> None:
+        self._length: int = 0
+        self.last_id: int = 0
+        self.first_id: int = 0
+        self.max_deleted_id: int = 0
+        self.entries_added: int = 0
+        self.groups: Final[dict[bytes, Group]] = {}
+        self.nodes: Final[list[StreamNode]] = []
+        self._keys: Final[list[int]] = []  # of the nodes
+        self._closed: bool = False  # the next entry starts a node
+
+    def type_name(self) -> bytes:
+        """Return `stream`."""
+        return b"stream"
+
+    def encoding(self) -> bytes:
+        """Return `stream`."""
+        return b"stream"
+
+    def length(self) -> int:
+        """Return the number of entries."""
+        return self._length
+
+    def copy(self) -> Value:
+        """Return an independent copy, groups with what is pending included."""
+        twin = StreamValue()
+        twin._length = self._length
+        twin.last_id = self.last_id
+        twin.first_id = self.first_id
+        twin.max_deleted_id = self.max_deleted_id
+        twin.entries_added = self.entries_added
+        for node in self.nodes:
+            twin.nodes.append(node.copy())
+        twin._keys.extend(self._keys)
+        for name, group in self.groups.items():
+            twin.groups[name] = group.copy()
+        return twin
+
+    # -- adding --------------------------------------------------------------------------------------------------
+
+    def append(self, ident: int, argv: list[bytes], at: int, limits: Limits) -> bytes | None:
+        """Add an entry with the fields and values from `argv[at]` on; return its id's text, None if it is too large.
+
+        `ident` must be greater than `last_id`."""
+        size = 0
+        for i in range(at, len(argv)):
+            size += len(argv[i])
+        if size > _ENTRY_BYTES_MAX:
+            return None
+        text = id_text(ident)
+        nodes = self.nodes
+        if nodes and not self._closed and not _is_full(nodes[-1], size, limits):
+            node = nodes[-1]
+        else:
+            if nodes:
+                nodes[-1].close()
+            node = StreamNode(ident, argv[at::2])
+            nodes.append(node)
+            self._keys.append(ident)
+            self._closed = False
+        node.append(ident, text, argv, at)
+        self._length += 1
+        self.entries_added += 1
+        self.last_id = ident
+        if self._length == 1:
+            self.first_id = ident
+        return text
+
+    def close_node(self) -> None:
+        """Let the next entry start a node."""
+        self._closed = True
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def _node_from(self, ident: int) -> int:
+        """Return the place of the first node that may hold `ident` or what follows it."""
+        place = bisect_right(self._keys, ident) - 1
+        return place if place > 0 else 0
+
+    def read(self, start: int, end: int, limit: int, parts: list[bytes]) -> int:
+        """Append packed entries with start <= id <= end to `parts`, at most `limit` (0: all); return how many."""
+        found = 0
+        nodes = self.nodes
+        for place in range(self._node_from(start), len(nodes)):
+            node = nodes[place]
+            if node.key > end:
+                break
+            low = node.count_below(start) if node.key < start else 0
+            high = node.size() if node.last_id <= end else node.count_below(end + 1)
+            if limit and high - low > limit - found:
+                high = low + limit - found
+            if low < high:
+                parts.append(node.packed(low, high))
+                found += high - low
+                if found == limit:
+                    break
+        return found
+
+    def read_back(self, start: int, end: int, limit: int, parts: list[bytes]) -> int:
+        """Append packed entries with start <= id <= end, the last one first, at most `limit` (0: all)."""
+        found = 0
+        nodes = self.nodes
+        place = self._node_from(end)
+        while 0 <= place < len(nodes) and (nodes[place].last_id >= start):
+            node = nodes[place]
+            at = (node.size() if node.last_id <= end else node.count_below(end + 1)) - 1
+            low = node.count_below(start) if node.key < start else 0
+            while at >= low:
+                parts.append(node.packed(at, at + 1))
+                found += 1
+                if found == limit:
+                    return found
+                at -= 1
+            place -= 1
+        return found
+
+    def ids_from(self, start: int, limit: int) -> list[int]:
+        """Return at most `limit` ids that are not below `start`, in order."""
+        ids: list[int] = []
+        for place in range(self._node_from(start), len(self.nodes)):
+            node = self.nodes[place]
+            at = node.count_below(start) if node.key < start else 0
+            while at < node.size():
+                if len(ids) == limit:
+                    return ids
+                ids.append(node.id_at(at))
+                at += 1
+        return ids
+
+    def entry(self, ident: int) -> bytes | None:
+        """Return the packed entry, None if there is none."""
+        if not self.nodes:
+            return None
+        node = self.nodes[self._node_from(ident)]
+        at = node.count_below(ident)
+        return node.packed(at, at + 1) if node.has_at(at, ident) else None
+
+    def last_entry_id(self) -> int:
+        """Return the greatest id of an entry, 0 if there is none."""
+        place = len(self.nodes) - 1
+        while place >= 0:
+            size = self.nodes[place].size()
+            if size:
+                return self.nodes[place].id_at(size - 1)
+            place -= 1
+        return 0
+
+    # -- removing ------------------------------------------------------------------------------------------------
+
+    def _find_first(self) -> None:
+        """Set `first_id` anew."""
+        self.first_id = 0
+        if self._length:
+            self.first_id = self.ids_from(0, 1)[0]
+
+    def remove(self, idents: list[int]) -> int:
+        """Remove the entries with these ids; return how many there were."""
+        removed = 0
+        first_removed = False
+        for ident in idents:
+            if self._remove_one(ident):
+                removed += 1
+                if ident == self.first_id:
+                    first_removed = True
+                self.max_deleted_id = max(self.max_deleted_id, ident)
+        if removed and (first_removed or not self._length):
+            self._find_first()
+        return removed
+
+    def _remove_one(self, ident: int) -> bool:
+        """Remove the entry with this id; return False if there is none."""
+        if not self.nodes:
+            return False
+        place = self._node_from(ident)
+        node = self.nodes[place]
+        at = node.count_below(ident)
+        if not node.has_at(at, ident):
+            return False
+        if node.size() == 1:
+            del self.nodes[place]
+            del self._keys[place]
+        else:
+            node.remove(at, at + 1)
+        self._length -= 1
+        return True
+
+    def trim_to_length(self, most: int, *, approximately: bool, limit: int) -> int:
+        """Remove the oldest entries so that `most` stay; return how many went.
+
+        `approximately` removes whole nodes only, and no more than `limit` entries (0: any number)."""
+        whole = 0
+        removed = 0
+        while whole < len(self.nodes) and self._length - removed > most:
+            size = self.nodes[whole].size()
+            if (limit and removed + size > limit) or self._length - removed - size < most:
+                break
+            removed += size
+            whole += 1
+        rest = 0
+        if not approximately and whole < len(self.nodes) and not limit:
+            rest = max(self._length - removed - most, 0)
+        return self._trim(whole, rest, removed)
+
+    def trim_below(self, ident: int, *, approximately: bool, limit: int) -> int:
+        """Remove the entries with ids below `ident`, as `trim_to_length`; return how many went."""
+        whole = 0
+        removed = 0
+        while whole < len(self.nodes) and self.nodes[whole].last_id < ident:
+            size = self.nodes[whole].size()
+            if limit and removed + size > limit:
+                break
+            removed += size
+            whole += 1
+        rest = 0
+        if not approximately and whole < len(self.nodes) and not limit:
+            rest = self.nodes[whole].count_below(ident)
+        return self._trim(whole, rest, removed)
+
+    def _trim(self, whole: int, rest: int, removed: int) -> int:
+        """Remove `whole` nodes, which have `removed` entries, and `rest` entries of the next; return the sum."""
+        if whole:
+            del self.nodes[:whole]
+            del self._keys[:whole]
+        if rest:
+            self.nodes[0].remove(0, rest)
+        removed += rest
+        self._length -= removed
+        if removed:
+            self._find_first()
+        return removed
+
+    def oldest_id(self) -> int:
+        """Return the id of the first entry that a node has, removed ones included; the greatest id if none is left."""
+        return self.nodes[0].key if self.nodes else ID_MAX
+
+    # -- counters ------------------------------------------------------------------------------------------------
+
+    def has_gaps_from(self, ident: int) -> bool:
+        """Return True if entries were removed at `ident` or behind it, and not from the start of the stream."""
+        return bool(self._length) and self.max_deleted_id != 0 and self.first_id <= self.max_deleted_id >= ident
+
+    def count_read(self, group: Group, idents: list[int]) -> None:
+        """Move `group` on over `idents`, which follow its `last_id`, and count them as far as that is possible."""
+        for ident in idents:
+            if group.entries_read != ENTRIES_READ_UNKNOWN and not self.has_gaps_from(ident):
+                group.entries_read += 1
+            elif self.entries_added:
+                group.entries_read = self.entries_up_to(ident)
+            group.last_id = ident
+
+    def entries_up_to(self, ident: int) -> int:
+        """Return how many entries were ever added up to `ident`, -1 if that cannot be known."""
+        added = self.entries_added
+        if not added:
+            return 0
+        if not self._length and ident <= self.last_id:
+            return added
+        if ident >= self.last_id:
+            return added if ident == self.last_id else ENTRIES_READ_UNKNOWN
+        if self.max_deleted_id == 0 or self.max_deleted_id < self.first_id:
+            if ident < self.first_id:
+                return added - self._length
+            if ident == self.first_id:
+                return added - self._length + 1
+        return ENTRIES_READ_UNKNOWN
+
+    def lag(self, group: Group) -> int | None:
+        """Return how many entries `group` has still to read, None if that cannot be known."""
+        if not self.entries_added:
+            return 0
+        if group.entries_read != ENTRIES_READ_UNKNOWN and not self.has_gaps_from(group.last_id):
+            return self.entries_added - group.entries_read
+        read = self.entries_up_to(group.last_id)
+        return None if read == ENTRIES_READ_UNKNOWN else self.entries_added - read
+
+
+def _is_full(node: StreamNode, more: int, limits: Limits) -> bool:
+    """Return True if an entry with `more` bytes of fields and values has to start a node."""
+    most_bytes = limits.stream_node_max_bytes
+    if most_bytes == 0 or most_bytes > _NODE_BYTES_MAX:
+        most_bytes = _NODE_BYTES_MAX
+    if node.listpack_bytes() + more >= most_bytes:
+        return True
+    most = limits.stream_node_max_entries
+    return most != 0 and node.size() + node.deleted >= most
