@@ -6,6 +6,8 @@ Map: Script, ScriptCache, parse_shebang.
 from hashlib import sha1
 from typing import Final
 
+from coordkit_server.resp.request import split_args
+
 NO_WRITES: Final = 1
 ALLOW_OOM: Final = 2
 ALLOW_STALE: Final = 4
@@ -54,7 +56,9 @@ def parse_shebang(body: bytes) -> tuple[int, int]:
     end = body.find(b"\n")
     if end < 0:
         raise ScriptError(b"ERR Invalid script shebang")
-    words = body[:end].split()
+    words = split_args(body[:end])
+    if not words:
+        raise ScriptError(b"ERR Invalid engine in script shebang")
     if words[0] != b"#!lua":
         raise ScriptError(b"ERR Unexpected engine in script shebang: " + words[0])
     flags = 0

@@ -5,6 +5,7 @@ Map: Function, Library, Functions (load, delete, flush, join), parse_metadata.
 
 from typing import Final
 
+from coordkit_server.resp.request import split_args
 from coordkit_server.scripting.cache import ScriptError
 from coordkit_server.scripting.engine import Engine, ScriptServer
 
@@ -108,12 +109,12 @@ def parse_metadata(code: bytes) -> tuple[bytes, int]:
     if not code.startswith(b"#!"):
         raise ScriptError(b"ERR Missing library metadata")
     end = code.find(b"\n")
-    words = code[2:end].split() if end >= 0 else []
+    words = split_args(code[:end]) if end >= 0 else None
     if not words:
         raise ScriptError(b"ERR Invalid library metadata")
-    engine = words.pop(0) if not code[2:3].isspace() else b""
+    engine = words[0][2:]
     name: bytes | None = None
-    for word in words:
+    for word in words[1:]:
         if word[:5].lower() != b"name=":
             raise ScriptError(b"ERR Invalid metadata value given: " + word)
         if name is not None:

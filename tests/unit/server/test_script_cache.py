@@ -25,6 +25,7 @@ def test_script_sha_is_lower_case_hexadecimal() -> None:
         (b"#!lua flags=\nreturn 1", (0, 12)),
         (b"#!lua  flags=no-writes,allow-oom \n", (NO_WRITES | ALLOW_OOM, 33)),
         (b"#!lua flags=no-writes flags=no-cluster\n", (NO_WRITES | NO_CLUSTER, 38)),
+        (b'#!lua "flags=no-writes"\n', (NO_WRITES, 23)),
     ],
 )
 def test_parse_shebang_returns_flags_and_length(body: bytes, expected: tuple[int, int]) -> None:
@@ -35,6 +36,7 @@ def test_parse_shebang_returns_flags_and_length(body: bytes, expected: tuple[int
     "body,message",
     [
         (b"#!lua", b"ERR Invalid script shebang"),
+        (b'#!lua "\n', b"ERR Invalid engine in script shebang"),
         (b"#!python\n", b"ERR Unexpected engine in script shebang: #!python"),
         (b"#!lua x=y\n", b"ERR Unknown lua shebang option: x=y"),
         (b"#!lua flags=a\n", b"ERR Unexpected flag in script shebang: a"),
