@@ -146,6 +146,7 @@ COMPILED: Final[list[str]] = [
     "scripting/functions.py",
     "scripting/library.py",
     "scripting/rewrite.py",
+    "scripting/sites.py",
     "session.py",
     "slowlog.py",
     "testing.py",

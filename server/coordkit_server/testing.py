@@ -7,6 +7,7 @@ from coordkit_server.keyspace.notify import EventSink
 from coordkit_server.keyspace.propagation import StreamSink
 from coordkit_server.keyspace.watch import Tracker, Watcher
 from coordkit_server.scripting.engine import ScriptServer
+from coordkit_server.scripting.sites import Site
 
 
 class RecordedEvents(EventSink):
@@ -65,6 +66,10 @@ class RecordedScriptServer(ScriptServer):
         if self.failure is not None:
             raise self.failure
         return self.reply
+
+    def call_site(self, site: Site, argv: list[bytes]) -> object:
+        """Record the command."""
+        return self.call(argv)
 
     def tick(self) -> bytes | None:
         """Let every script go on."""

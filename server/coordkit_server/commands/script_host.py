@@ -7,7 +7,7 @@ The engines are made by the first command that needs one: a server whose clients
 
 from typing import Final
 
-from coordkit_server.context import DENYOOM, MAY_REPLICATE, NOSCRIPT, WRITE, CommandRunner, Context, Services
+from coordkit_server.context import DENYOOM, MAY_REPLICATE, NOSCRIPT, WRITE, Command, CommandRunner, Context, Services
 from coordkit_server.errors import (
     BUSY_FUNCTION,
     BUSY_SCRIPT,
@@ -38,6 +38,7 @@ from coordkit_server.scripting.cache import (
 from coordkit_server.scripting.convert import CountedError, one_line
 from coordkit_server.scripting.engine import Engine, Failure, ScriptServer
 from coordkit_server.scripting.functions import Function, Functions
+from coordkit_server.scripting.sites import Site
 from coordkit_server.session import NullSink, Session
 
 _GATED: Final = NOSCRIPT | WRITE | MAY_REPLICATE
@@ -165,7 +166,7 @@ class ScriptHost(ScriptServer):
         self._cx.targets = TO_ALL
         argv = cx.argv
         self.running_argv = argv
-        reply = engine.run(number, key_count, argv[3:])
+        reply = engine.run(number, key_count, argv, 3)
         self._running = False
         cx.prevent_propagation()  # what it called is repeated
         if self._busy:
@@ -237,8 +238,22 @@ class ScriptHost(ScriptServer):
     def call(self, argv: list[bytes]) -> object:
         """Run a command of the running script."""
         row = self._runner.find(argv)
-        if row is None:
+        return self._unknown(argv) if row is None else self._call(row, argv)
+
+    def call_site(self, site: Site, argv: list[bytes]) -> object:
+        """Run a command of the running script, which has run at `site` before if its row is known there."""
+        row = site.row
+        if isinstance(row, Command):
+            return self._call(row, argv)
+        found = self._runner.find(argv)
+        if found is None:
             return self._unknown(argv)
+        if found.full_name == site.name.lower():
+            site.row = found  # not for a container: its row depends on what follows
+        return self._call(found, argv)
+
+    def _call(self, row: Command, argv: list[bytes]) -> object:
+        """Run `row` if it may run now."""
         size = len(argv)
         if not (size == row.arity or (row.arity < 0 and size >= -row.arity)):
             row.rejected_calls += 1

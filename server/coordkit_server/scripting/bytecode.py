@@ -1,11 +1,12 @@
 """What string.dump writes, Lua 5.1: functions with their instructions, constants and names; read, change, write.
 
-Map: operations, Function, read_chunk, write_chunk.
+Map: operations, target, name_at, Function, read_chunk, write_chunk, constants.
 
 An instruction is an integer: operation in bits 0-5, operand A in 6-13, C in 14-22, B in 23-31, or Bx in 14-31.  An
 operand B or C of 256 and more means a constant.
 """
 
+from struct import pack, unpack
 from typing import Final
 
 MOVE: Final = 0
@@ -18,6 +19,10 @@ SETGLOBAL: Final = 7
 SETUPVAL: Final = 8
 SETTABLE: Final = 9
 SELF: Final = 11
+ADD: Final = 12
+POW: Final = 17
+UNM: Final = 18
+LEN: Final = 20
 JMP: Final = 22
 EQ: Final = 23
 LT: Final = 24
@@ -37,7 +42,18 @@ NO_TARGET: Final = frozenset([SETGLOBAL, SETUPVAL, SETTABLE, JMP, EQ, LT, LE, TE
 
 JUMP_BIAS: Final = 131071
 CONSTANT: Final = 256
+_NUMBER: Final = 3
 _STRING: Final = 4
+
+
+def target(instruction: int) -> int:
+    """Return operand A."""
+    return (instruction >> 6) & 0xFF
+
+
+def name_at(names: list[bytes], index: int) -> bytes:
+    """Return a name, b"" for an index out of range."""
+    return names[index] if 0 <= index < len(names) else b""
 
 
 class Function:
@@ -48,6 +64,7 @@ class Function:
         self.code: list[int] = []
         self.constants: list[bytes] = []  # as dumped: a type byte and the value
         self.names: list[bytes] = []  # of `constants` those that are strings, b"" for the others
+        self.numbers: dict[int, float] = {}  # the constants that are numbers, by index
         self.functions: list[Function] = []
         self.tail: bytes = b""  # line numbers and names of variables
         self.locals: list[tuple[bytes, int, int]] = []  # name, first instruction, the one after the last
@@ -121,8 +138,10 @@ class _Reader:
         name = b""
         if kind == 1:
             self._at += 1
-        elif kind == 3:
+        elif kind == _NUMBER:
             self._at += self._format.number_size
+            number: float = unpack("<d", self._data[start + 1 : self._at])[0]
+            function.numbers[len(function.names)] = number
         elif kind == _STRING:
             name = self._string()
         function.constants.append(self._data[start : self._at])
@@ -134,9 +153,14 @@ def string_constant(name: bytes, fmt: Format) -> bytes:
     return bytes([_STRING]) + (len(name) + 1).to_bytes(fmt.size_size, "little") + name + b"\x00"
 
 
+def double_constant(number: float) -> bytes:
+    """Return a number as a dumped constant."""
+    return bytes([_NUMBER]) + pack("<d", number)
+
+
 def read_format(dumped: bytes) -> Format | None:
-    """Return the header of a chunk, None if it is not one of Lua 5.1 on a little-endian machine."""
-    if dumped[:6] != b"\x1bLua\x51\x00" or dumped[6] != 1:
+    """Return the header of a chunk, None if it is not one of Lua 5.1 with doubles on a little-endian machine."""
+    if dumped[:6] != b"\x1bLua\x51\x00" or dumped[6] != 1 or dumped[10:12] != b"\x08\x00":
         return None
     return Format(dumped[:12])
 

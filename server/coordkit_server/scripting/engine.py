@@ -23,6 +23,7 @@ from coordkit_server.scripting.convert import (
     ERROR,
     LOT,
     Staged,
+    error_text,
     lua_to_reply,
     passed_through,
     reply_to_lua,
@@ -30,6 +31,16 @@ from coordkit_server.scripting.convert import (
 from coordkit_server.scripting.formats import pack_double, read_json, read_messages
 from coordkit_server.scripting.library import bit_operation, struct_pack, struct_size, struct_unpack
 from coordkit_server.scripting.rewrite import CALLS_BACK, SETS_GLOBALS, rewrite
+from coordkit_server.scripting.sites import (
+    ARGUMENT,
+    CONSTANT_TEXT,
+    DYNAMIC,
+    RETURNED,
+    UNUSED,
+    USES_NONE,
+    USES_READ,
+    Site,
+)
 
 if TYPE_CHECKING:
     from lupa.lua51 import _LuaFunction, _LuaTable
@@ -39,6 +50,10 @@ LOAD_LIMIT_MS: Final = 500
 _NO_ARGUMENTS: Final = b"ERR Please specify at least one argument for this redis lib call"
 _BAD_ARGUMENT: Final = b"ERR Lua redis lib command arguments must be strings or integers"
 _BAD_CALL: Final[tuple[object, ...]] = (_BAD_ARGUMENT, ERROR, False)
+_BAD_REPLY: Final = ErrorReply(_BAD_ARGUMENT)
+# keys, and values in all, that `share` of lua/host.lua takes
+_SHARED_KEYS: Final = 2
+_SHARED_VALUES: Final = 6
 # integers beyond it are written as doubles are
 _EXACT: Final = 1 << 62
 
@@ -46,6 +61,10 @@ _EXACT: Final = 1 << 62
 @trait
 class ScriptServer(Executor):
     """The server below the engine."""
+
+    def call_site(self, site: Site, argv: list[bytes]) -> object:
+        """Return the reply of the command `argv`, which a script calls at `site`."""
+        raise NotImplementedError
 
     def log(self, level: int, text: bytes) -> None:
         """Write to the server's log; `level` 0 (debug) to 3 (warning)."""
@@ -92,7 +111,11 @@ class Engine:
 
     def __init__(self, server: ScriptServer, *, runs_functions: bool = False) -> None:
         self._server: Final = server
+        self._runs_functions: Final = runs_functions
         self._staged: Final = Staged()
+        self._sites: Final[list[Site]] = []
+        self._uses: Final[list[int]] = [USES_NONE]  # of KEYS and ARGV, by number of a script; there is no script 0
+        self._bare: Final[list[tuple[object, ...]]] = [()]  # what starts a script that uses neither
         self.resp3: bool = False  # redis.setresp(3) was called
         self._lua: Final = LuaRuntime(
             encoding=None,
@@ -127,6 +150,7 @@ class Engine:
         self._body: Final[object] = parts[0]
         self._compile: Final[object] = parts[1]
         self._describe: Final[object] = parts[2]
+        self._locate: Final[object] = parts[3]
         self._load_library: object = None
         self._forget: object = None
         if runs_functions:
@@ -160,11 +184,13 @@ class Engine:
     def compile(self, source: bytes) -> int | bytes:
         """Return the number of a script in the interpreter, or the compiler's message."""
         result = _call(self._compile, source)
-        if isinstance(result, int):
-            return result
         assert isinstance(result, tuple)
-        message = result[1]
-        return message if isinstance(message, bytes) else b""
+        number, detail = result
+        if isinstance(number, int) and isinstance(detail, int):
+            self._uses.append(detail)
+            self._bare.append((number,))
+            return number
+        return detail if isinstance(detail, bytes) else b""
 
     def load_library(self, source: bytes) -> list[object] | bytes:
         """Run a library; return name, description or False, flags, number of each of its functions, or an error."""
@@ -178,12 +204,14 @@ class Engine:
         """Give back a function of a library."""
         _call(self._forget, number)
 
-    def run(self, number: int, key_count: int, arguments: list[bytes]) -> object:
-        """Run a script with `arguments`, of which the first `key_count` are keys; return its reply or a Failure."""
+    def run(self, number: int, key_count: int, argv: list[bytes], start: int = 0) -> object:
+        """Run a script with what `argv` holds from `start` on, of which the first `key_count` are keys.
+
+        Returns its reply or a Failure."""
         self.resp3 = False
         finished = False
         try:
-            reply = self._run(number, key_count, arguments)
+            reply = self._run(self._first(number, key_count, argv, start), key_count, argv, start)
             finished = True
         except LuaError as error:
             reply = self._failure(error)
@@ -192,40 +220,75 @@ class Engine:
                 self._send = self._new_thread()
         return reply
 
-    def _run(self, number: int, key_count: int, arguments: list[bytes]) -> object:
+    def _run(self, first: tuple[object, ...], key_count: int, argv: list[bytes], start: int) -> object:
         """Run a script: answer what it calls until it has a result."""
         send = self._send
-        result = send(self._first(number, key_count, arguments))
+        result = send(first)
         while True:
-            is_last = False
+            number = -1
             if isinstance(result, tuple):
-                first = result[0]
-                if first is True:
+                head = result[0]
+                if head is True:
                     return lua_to_reply(result, self.resp3, self._staged)
-                is_last = first is False
-                argv = _command(result, 1 if is_last else 0)
-            else:
-                argv = _command((result,), 0)
-            if not argv:
-                answer: object = _BAD_CALL
-            else:
-                reply = self._server.call(argv)
-                if is_last and not self.resp3 and not isinstance(reply, ErrorReply):
+                if isinstance(head, int):
+                    number = head
+            elif isinstance(result, int):
+                number = result
+            if number < 0:
+                result = send(self._answer(result))
+                continue
+            site = self._sites[number]
+            command = _site_command(site, result, key_count, argv, start)
+            reply = self._server.call_site(site, command) if command else _BAD_REPLY
+            if isinstance(reply, ErrorReply):
+                if site.raises:
+                    return self._ended(reply)
+                result = send((error_text(reply.text), ERROR, reply is not _BAD_REPLY))
+            elif site.use == UNUSED:
+                result = send(None)
+            elif site.use == RETURNED:
+                if not self.resp3:
                     return passed_through(reply)
-                answer = reply_to_lua(reply, self.resp3, self._staged)
-            result = send(_after_false(answer) if is_last else answer)
+                result = send(_after_false(reply_to_lua(reply, True, self._staged)))
+            else:
+                result = send(reply_to_lua(reply, self.resp3, self._staged))
 
-    def _first(self, number: int, key_count: int, arguments: list[bytes]) -> tuple[object, ...]:
+    def _answer(self, call: object) -> object:
+        """Return the answer to a call at no known site."""
+        values = call if isinstance(call, tuple) else (call,)
+        command = _command(values, 0)
+        if not command:
+            return _BAD_CALL
+        return reply_to_lua(self._server.call(command), self.resp3, self._staged)
+
+    def _ended(self, error: ErrorReply) -> Failure:
+        """Return the failure of the script that waits for a reply and would get `error`; it is given up."""
+        source, line = cast("tuple[object, object]", _call(self._locate))
+        self._send = self._new_thread()
+        return Failure(
+            error_text(error.text),
+            source if isinstance(source, bytes) else b"",
+            line if isinstance(line, int) else 0,
+            error is not _BAD_REPLY,
+        )
+
+    def _first(self, number: int, key_count: int, argv: list[bytes], start: int) -> tuple[object, ...]:
         """Return what starts a script."""
-        size = len(arguments)
-        if size == 1:
-            return (number, key_count, arguments[0])
-        if size == 2:
-            return (number, key_count, arguments[0], arguments[1])
+        size = len(argv) - start
+        if not self._runs_functions:
+            uses = self._uses[number]
+            if uses == USES_NONE:
+                return self._bare[number]
+            if uses == USES_READ and key_count <= _SHARED_KEYS and size <= _SHARED_VALUES:
+                if size == 1:
+                    return (number, True, key_count, argv[start])
+                if size == 2:
+                    return (number, True, key_count, argv[start], argv[start + 1])
+                return (number, True, key_count, *argv[start:])
         if size <= LOT:
-            return (number, key_count, *arguments)
+            return (number, key_count, *argv[start:])
         values: list[object] = []
-        values.extend(arguments)
+        values.extend(argv[start:])
         self._staged.put(values)
         return (number, -1, key_count, size)
 
@@ -269,10 +332,11 @@ class Engine:
         """Take a lot of values."""
         self._staged.give(args)
 
-    def on_prepare(self, dumped: bytes, is_script: bool) -> tuple[bytes, bool, bool]:
-        """Return what to load for a compiled chunk, whether it has to call back, and whether it sets globals."""
-        code, flags = rewrite(dumped, is_script=is_script)
-        return code, flags & CALLS_BACK != 0, flags & SETS_GLOBALS != 0
+    def on_prepare(self, dumped: bytes, is_script: bool) -> tuple[bytes, bool, bool, int]:
+        """Return what to load for a chunk, if it has to call back, if it sets globals, its use of KEYS and ARGV."""
+        found = rewrite(dumped, len(self._sites), is_script=is_script)
+        self._sites.extend(found.sites)
+        return found.code, found.flags & CALLS_BACK != 0, found.flags & SETS_GLOBALS != 0, found.uses
 
     def on_log(self, level: int, text: bytes) -> None:
         """Write to the log."""
@@ -369,6 +433,34 @@ def _command(values: tuple[object, ...], start: int) -> list[bytes]:
                 return []
             argv.append(text)
     return argv
+
+
+def _site_command(site: Site, result: object, key_count: int, argv: list[bytes], start: int) -> list[bytes]:
+    """Return the command that a script calls at `site`; `result` is what it yielded, `argv` what it was given.
+
+    Returns [] if an argument is neither text nor number."""
+    command = [site.name]
+    sources = site.sources
+    for i in range(len(sources)):
+        source = sources[i]
+        if source >= 0:
+            if source >= key_count:
+                return []
+            command.append(argv[start + source])
+        elif source == CONSTANT_TEXT:
+            command.append(site.texts[i])
+        elif source == DYNAMIC:
+            value = cast("tuple[object, ...]", result)[i + 1]
+            text = value if isinstance(value, bytes) else _number_text(value)
+            if text is None:
+                return []
+            command.append(text)
+        else:
+            at = start + key_count + ARGUMENT - source
+            if at >= len(argv):
+                return []
+            command.append(argv[at])
+    return command
 
 
 def _after_false(values: object) -> tuple[object, ...]:

@@ -12,10 +12,7 @@ script that names none of `_RUNS_FUNCTIONS` and whose loops go over pairs, ipair
 table gets a metatable, and iterators are functions of the interpreter.  Any other script is loaded so that it calls
 the server back.
 
-Which `redis.call`.  `redis.call("name", ...)` with a name and a number of arguments that are known, at most `FEW`,
-needs no check of them; where nobody uses the reply none is built; and where it is the script's result, the script ends
-with the command.  The pair GETGLOBAL redis, GETTABLE call becomes
-GETGLOBAL of a name that only rewritten code can name, because the table that holds it is no table that scripts reach.
+Which `redis.call`.  Where the name of the command and the number of its arguments are known, much more is: sites.py.
 
 Which environment.  A script that assigns to a global must get an error, so its globals go through a read-only proxy.
 One that never does reads them from a plain table.
@@ -25,7 +22,6 @@ from typing import Final
 
 from coordkit_server.scripting.bytecode import (
     CALL,
-    CLOSE,
     CLOSURE,
     CONSTANT,
     FORLOOP,
@@ -36,25 +32,28 @@ from coordkit_server.scripting.bytecode import (
     JMP,
     JUMP_BIAS,
     LOADK,
-    LOADNIL,
     MOVE,
     NO_TARGET,
-    RETURN,
     SELF,
     SETGLOBAL,
     TAILCALL,
     TFORLOOP,
-    VARARG,
-    Format,
     Function,
+    name_at,
     read_chunk,
     read_format,
-    string_constant,
+    target,
     write_chunk,
 )
+from coordkit_server.scripting.sites import (
+    USES_NONE,
+    USES_READ,
+    USES_UNKNOWN,
+    Site,
+    specialise,
+    uses_of_arguments,
+)
 
-# arguments that a yield may carry (lua/host.lua)
-FEW: Final = 24
 # flags of a rewritten script
 CALLS_BACK: Final = 1  # it cannot yield
 SETS_GLOBALS: Final = 2  # it needs the read-only environment
@@ -107,17 +106,25 @@ _RUNS_FUNCTIONS: Final = frozenset(
 _ITERATORS: Final = frozenset([b"pairs", b"ipairs", b"gmatch"])
 # operations with one operand Bx in place of B and C
 _BX: Final = frozenset([LOADK, GETGLOBAL, SETGLOBAL, JMP, FORLOOP, FORPREP, CLOSURE])
-# operations that may change registers above their operand A
-_MANY_TARGETS: Final = frozenset([LOADNIL, CALL, TAILCALL, FORLOOP, FORPREP, TFORLOOP, CLOSE, VARARG, RETURN])
 
 
-def rewrite(dumped: bytes, *, is_script: bool) -> tuple[bytes, int]:
-    """Return what to load for `dumped` (string.dump of a main chunk), and flags; an unknown format is left alone.
+class Rewritten:
+    """What to load for a compiled script."""
+
+    def __init__(self, code: bytes, flags: int, uses: int, sites: list[Site]) -> None:
+        self.code: Final = code
+        self.flags: Final = flags
+        self.uses: Final = uses  # of KEYS and ARGV, as far as the script still reads them (sites.py)
+        self.sites: Final = sites
+
+
+def rewrite(dumped: bytes, first_site: int = 0, *, is_script: bool) -> Rewritten:
+    """Return what to load for `dumped` (string.dump of a main chunk); an unknown format is left alone.
 
     `is_script`: what the main chunk returns is a script's result (the main chunk of a library only registers)."""
     fmt = read_format(dumped)
     if fmt is None:
-        return dumped, CALLS_BACK | SETS_GLOBALS
+        return Rewritten(dumped, CALLS_BACK | SETS_GLOBALS, USES_UNKNOWN, [])
     main = read_chunk(dumped, fmt)
     flags = 0
     functions: list[Function] = [main]
@@ -127,11 +134,24 @@ def rewrite(dumped: bytes, *, is_script: bool) -> tuple[bytes, int]:
             flags |= CALLS_BACK
         if _sets_globals(function):
             flags |= SETS_GLOBALS
+    uses = _uses(functions) if is_script and not flags else USES_UNKNOWN
+    sites: list[Site] = []
     for function in functions:
         _keep_frames(function, is_main=function is main)
         if not flags:
-            _specialise_calls(function, fmt, is_main=is_script and function is main)
-    return write_chunk(main, fmt), flags
+            is_main = is_script and function is main
+            specialise(function, fmt, sites, first_site, is_main=is_main, knows_arguments=uses != USES_UNKNOWN)
+    if uses == USES_READ:
+        uses = _uses(functions)  # what is left
+    return Rewritten(write_chunk(main, fmt), flags, uses, sites)
+
+
+def _uses(functions: list[Function]) -> int:
+    """Return how all of `functions` use KEYS and ARGV."""
+    found = USES_NONE
+    for function in functions:
+        found = max(found, uses_of_arguments(function))
+    return found
 
 
 def _sets_globals(function: Function) -> bool:
@@ -155,9 +175,9 @@ def _names_pcall(function: Function) -> bool:
                 return True
         elif operation == GETTABLE and (instruction >> 14) & 0x1FF == constant + CONSTANT:
             before = code[index - 1]
-            if before & 0x3F != GETGLOBAL or _target(before) != (instruction >> 23) & 0x1FF:
+            if before & 0x3F != GETGLOBAL or target(before) != (instruction >> 23) & 0x1FF:
                 return True
-            if _name(function.names, before >> 14) != b"redis":
+            if name_at(function.names, before >> 14) != b"redis":
                 return True
         elif operation not in _BX and constant + CONSTANT in ((instruction >> 14) & 0x1FF, (instruction >> 23) & 0x1FF):
             return True
@@ -181,18 +201,13 @@ def _iterator(function: Function, loop: int) -> bytes:
     for index in range(loop - 1, 0, -1):
         if code[index] & 0x3F == JMP and index + 1 + (code[index] >> 14) - JUMP_BIAS == loop:
             setup = code[index - 1]
-            if setup & 0x3F == CALL and _target(setup) == _target(code[loop]):
+            if setup & 0x3F == CALL and target(setup) == target(code[loop]):
                 return _callee(function, index - 1)
             return b""
     return b""
 
 
 # -- calls ------------------------------------------------------------------------------------------------------------
-
-
-def _target(instruction: int) -> int:
-    """Return operand A."""
-    return (instruction >> 6) & 0xFF
 
 
 def _keep_frames(function: Function, *, is_main: bool) -> None:
@@ -211,19 +226,19 @@ def _hides_a_line(function: Function, index: int) -> bool:
 
 def _callee(function: Function, index: int) -> bytes:
     """Return the name of the global or field that is called at `index`, a variable's with a space in front."""
-    register = _target(function.code[index])
+    register = target(function.code[index])
     for earlier in range(index - 1, -1, -1):
         instruction = function.code[earlier]
         operation = instruction & 0x3F
-        if _target(instruction) != register or operation in NO_TARGET:
+        if target(instruction) != register or operation in NO_TARGET:
             continue
         operand = (instruction >> 23) & 0x1FF
         if operation in (GETTABLE, SELF):
-            return _name(function.names, ((instruction >> 14) & 0x1FF) - CONSTANT)
+            return name_at(function.names, ((instruction >> 14) & 0x1FF) - CONSTANT)
         if operation == GETGLOBAL:
-            return _name(function.names, instruction >> 14)
+            return name_at(function.names, instruction >> 14)
         if operation == GETUPVAL:
-            return b" " + _name(function.upvalues, operand)
+            return b" " + name_at(function.upvalues, operand)
         return b" " + _local(function, operand, earlier) if operation == MOVE else b""
     return b""
 
@@ -239,70 +254,3 @@ def _local(function: Function, register: int, index: int) -> bytes:
                 return name
             position -= 1
     return b""
-
-
-def _name(names: list[bytes], index: int) -> bytes:
-    """Return a name, b"" for an index out of range."""
-    return names[index] if 0 <= index < len(names) else b""
-
-
-def _specialise_calls(function: Function, fmt: Format, *, is_main: bool) -> None:
-    """Let `redis.call("name", ...)` with few arguments name the function that does without checks."""
-    code = function.code
-    for index in range(len(code) - 3):
-        register = _target(code[index])
-        if (
-            code[index] & 0x3F == GETGLOBAL
-            and _name(function.names, code[index] >> 14) == b"redis"
-            and code[index + 1] & 0x3F == GETTABLE
-            and _target(code[index + 1]) == register
-            and (code[index + 1] >> 23) & 0x1FF == register
-        ):
-            method = _name(function.names, ((code[index + 1] >> 14) & 0x1FF) - CONSTANT)
-            variant = _variant(function, index + 2, register, method, is_main=is_main)
-            if variant:
-                code[index] = GETGLOBAL | register << 6 | _constant(function, variant, fmt) << 14
-                code[index + 1] = MOVE | register << 6 | register << 23
-
-
-def _variant(function: Function, first: int, register: int, method: bytes, *, is_main: bool) -> bytes:
-    """Return which function to call in place of `redis.call` or `redis.pcall`, b"" for itself."""
-    if method != b"call" and method != b"pcall":
-        return b""
-    code = function.code
-    loads = code[first]
-    if loads & 0x3F != LOADK or _target(loads) != register + 1 or not _name(function.names, loads >> 14):
-        return b""
-    for index in range(first + 1, len(code)):
-        instruction = code[index]
-        operation = instruction & 0x3F
-        if operation == CALL and _target(instruction) == register:
-            count = (instruction >> 23) & 0x1FF
-            if count == 0 or count - 1 > FEW:
-                return b""
-            return b"redis." + method + _use(code, index, is_result=is_main and method == b"call")
-        if operation in _MANY_TARGETS and _target(instruction) < register:
-            return b""
-        if _target(instruction) == register and operation not in NO_TARGET:
-            return b""
-    return b""
-
-
-def _use(code: list[int], index: int, *, is_result: bool) -> bytes:
-    """Return what becomes of the reply of the call at `index`, as a suffix; `is_result`: if it is returned."""
-    results = (code[index] >> 14) & 0x1FF
-    if results == 1:
-        return b" unused"
-    following = code[index + 1]
-    if is_result and results == 0 and following & 0x3F == RETURN and _target(following) == _target(code[index]):
-        return b" returned"
-    return b" checked"
-
-
-def _constant(function: Function, name: bytes, fmt: Format) -> int:
-    """Return the index of the constant `name`, added if it is new."""
-    if name in function.names:
-        return function.names.index(name)
-    function.names.append(name)
-    function.constants.append(string_constant(name, fmt))
-    return len(function.names) - 1

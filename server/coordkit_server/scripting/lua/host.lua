@@ -1,9 +1,10 @@
 -- host: the border between the server and scripts: `redis.*`, conversion of replies, running a script.
 --
 -- Scripts run one after the other in one coroutine, which yields to the server each time a script calls a command: a
--- resume costs half of a callback.  What is yielded is a command's arguments; `false` and the arguments of a command
--- whose reply is the script's result; or `true` and a script's result.  A coroutine cannot yield while a C function or a metamethod runs a script's
--- function (pcall, table.sort...), so scripts that may do that (rewrite.py judges) call the server back.
+-- resume costs half of a callback.  What is yielded is the number of a site (sites.py) and the arguments that it does
+-- not know; a command's name and arguments; or `true` and a script's result.  A coroutine cannot yield while a C
+-- function or a metamethod runs a script's function (pcall, table.sort...), so scripts that may do that (rewrite.py
+-- judges) call the server back.
 --
 -- Values cross the border as plain arguments and results, because a table costs a microsecond and its parts some more.
 -- A reply arrives as one value (string, number, boolean, nil) or as `payload, kind, parts...`:
@@ -152,29 +153,24 @@ end
 
 function redis.call(...)
   local count, name = select("#", ...), ...
-  if cannot_yield or count > FEW or not name or name == true then return finish_call(call_back(count, ...)) end
+  if cannot_yield or count > FEW or type(name) ~= "string" then return finish_call(call_back(count, ...)) end
   return finish_call(yield(...))
 end
 
 function redis.pcall(...)
   local count, name = select("#", ...), ...
-  if cannot_yield or count > FEW or not name or name == true then return finish_pcall(call_back(count, ...)) end
+  if cannot_yield or count > FEW or type(name) ~= "string" then return finish_pcall(call_back(count, ...)) end
   return finish_pcall(yield(...))
 end
 
--- What rewritten scripts call in place of redis.call and redis.pcall: `checked` where number and kind of the arguments
--- are known, `unused` where the reply is not wanted either, `returned` where it is the script's result.
+-- What rewritten scripts call in place of redis.call and redis.pcall, with the number of a site: `unused` where nobody
+-- wants the reply, `returned` where it is the script's result.  An error ends the script at once, as no script that
+-- yields can catch it.
 hot["redis.call checked"] = function(...)
   return finish_call(yield(...))
 end
 
-local function finish_unused(value, kind, ...)
-  if kind == ERROR then throw({err = value, ignore_error_stats_update = (...) or nil}) end
-end
-
-hot["redis.call unused"] = function(...)
-  return finish_unused(yield(...))
-end
+hot["redis.call unused"] = yield
 
 hot["redis.pcall checked"] = function(...)
   return finish_pcall(yield(...))
@@ -190,7 +186,7 @@ local function finish_returned(first, ...)
 end
 
 hot["redis.call returned"] = function(...)
-  return finish_returned(yield(false, ...))
+  return finish_returned(yield(...))
 end
 
 local function raise(text)
@@ -384,7 +380,10 @@ end
 -- running ------------------------------------------------------------------------------------------------------------
 
 local function set_arguments(key_count, ...)
-  if key_count == 0 then
+  if key_count == 1 then
+    hot.KEYS = {(...)}
+    hot.ARGV = {select(2, ...)}
+  elseif key_count == 0 then
     hot.KEYS = {}
     hot.ARGV = {...}
   else
@@ -429,12 +428,31 @@ local function serve_function(id, key_count, first, ...)
   return conclude(scripts[id](keys, arguments))
 end
 
--- Runs script `id` with keys and arguments (key_count -1: two counts, the values are to be taken), for ever: all calls
--- here are tail calls.
-local function serve_script(id, key_count, first, ...)
+-- KEYS and ARGV of scripts that only look into them, at most two keys and six values in all.
+local shared_keys, shared_arguments = {0, 0}, {0, 0, 0, 0, 0, 0}
+
+local function share(key_count, a, b, c, d, e, f)
+  local keys, arguments = shared_keys, shared_arguments
   if key_count == 1 then
-    hot.KEYS = {first}
-    hot.ARGV = {...}
+    keys[1], keys[2] = a, nil
+    arguments[1], arguments[2], arguments[3], arguments[4], arguments[5], arguments[6] = b, c, d, e, f, nil
+  elseif key_count == 0 then
+    keys[1], keys[2] = nil, nil
+    arguments[1], arguments[2], arguments[3], arguments[4], arguments[5], arguments[6] = a, b, c, d, e, f
+  else
+    keys[1], keys[2] = a, b
+    arguments[1], arguments[2], arguments[3], arguments[4], arguments[5], arguments[6] = c, d, e, f, nil, nil
+  end
+  hot.KEYS, hot.ARGV = keys, arguments
+end
+
+-- Runs script `id`, for ever: all calls here are tail calls.  It may need neither KEYS nor ARGV; `key_count` true: what
+-- follows is for `share`; -1: two counts, the values are to be taken.
+local function serve_script(id, key_count, first, ...)
+  if key_count == nil then
+    -- nothing to set
+  elseif key_count == true then
+    share(first, ...)
   elseif first == nil then
     hot.KEYS = {}
     hot.ARGV = {}
@@ -464,16 +482,16 @@ local function calling_back(script)
   end
 end
 
--- Returns the number of a script, or nil and the compiler's message.
+-- Returns the number of a script and how it uses KEYS and ARGV, or nil and the compiler's message.
 local function compile(source)
   local chunk, message = load_text(source, "@user_script")
   if not chunk then return nil, message end
-  local code, calls_back, sets_globals = prepare(dump(chunk), true)
+  local code, calls_back, sets_globals, uses = prepare(dump(chunk), true)
   local script = setfenv(loadstring(code, "@user_script"), sets_globals and env or hot)
   local id = #scripts + 1
   scripts[id] = script
   if calls_back then scripts[id] = calling_back(script) end
-  return id
+  return id, uses
 end
 
 -- Returns where the coroutine that has died was: the information on a function of a script, or nil.
@@ -512,6 +530,12 @@ local function describe(message)
   return text, info.source, info.currentline, counted
 end
 
+-- Returns source and line of the call for which the coroutine waits.
+local function locate()
+  local info = place_of_death() or {}
+  return info.source, info.currentline
+end
+
 sandbox.calling_back = calling_back
 sandbox.scripts, sandbox.redis, sandbox.prepare, sandbox.give_all = scripts, redis, prepare, give_all
-return start, compile, describe
+return start, compile, describe, locate
