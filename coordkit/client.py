@@ -104,9 +104,14 @@ class Client:
         plans = LockPlans(name, ttl_ms=to_ms(ttl, name="ttl"), renewed=renew, keys=self.keys, identity=self.identity)
         return Lock(plans, backend=self.backend, renewer=self.renewer)
 
-    def limiter(self, name: str, algorithm: Algorithm, *, on_outage: OnOutage = "raise") -> Limiter:
-        """The rate limit `name`.  `on_outage` is what it does when the server gives no answer: raise, allow or deny."""
-        return Limiter(LimiterPlans(name, algorithm, on_outage=on_outage, keys=self.keys), backend=self.backend)
+    def limiter(self, name: str, algorithm: Algorithm, *, on_outage: OnOutage = "raise", instances: int = 1) -> Limiter:
+        """The rate limit `name`.
+
+        `on_outage` is what it does when the server gives no answer: raise, allow, deny, or local, which counts in this
+        process alone, for its share of a limit that `instances` processes use.
+        """
+        plans = LimiterPlans(name, algorithm, on_outage=on_outage, keys=self.keys, instances=instances)
+        return Limiter(plans, backend=self.backend)
 
     def queue(self, queue: Queue) -> QueueHandle:
         """The queue on this server: to give it jobs, and to look after them."""
@@ -195,9 +200,16 @@ class AsyncClient:
         plans = LockPlans(name, ttl_ms=to_ms(ttl, name="ttl"), renewed=renew, keys=self.keys, identity=self.identity)
         return AsyncLock(plans, backend=self.backend, renewer=self._renewer)
 
-    def limiter(self, name: str, algorithm: Algorithm, *, on_outage: OnOutage = "raise") -> AsyncLimiter:
-        """The rate limit `name`.  `on_outage` is what it does when the server gives no answer: raise, allow or deny."""
-        return AsyncLimiter(LimiterPlans(name, algorithm, on_outage=on_outage, keys=self.keys), backend=self.backend)
+    def limiter(
+        self, name: str, algorithm: Algorithm, *, on_outage: OnOutage = "raise", instances: int = 1
+    ) -> AsyncLimiter:
+        """The rate limit `name`.
+
+        `on_outage` is what it does when the server gives no answer: raise, allow, deny, or local, which counts in this
+        process alone, for its share of a limit that `instances` processes use.
+        """
+        plans = LimiterPlans(name, algorithm, on_outage=on_outage, keys=self.keys, instances=instances)
+        return AsyncLimiter(plans, backend=self.backend)
 
     def queue(self, queue: Queue) -> AsyncQueueHandle:
         """The queue on this server: to give it jobs, and to look after them."""

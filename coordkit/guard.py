@@ -1,110 +1,102 @@
 """One guard a server: what is sent again and what is not, and how long a caller waits for a server that is
 down.
 
-- Every call has one deadline, reconnecting and repeating included.
+- Every call has one deadline: connecting, waiting for room, repeating and the pauses between are all inside it.
 - A request that was certainly not run is sent again.  One that may have run is sent again only if its script
   is idempotent; else the caller gets OutcomeUnknown and knows what that means.
 - A server that has never answered fails at once: the URL is probably wrong.
-- An outage that outlives one deadline is remembered: callers fail at once, and one of them probes now and
-  then.
+- An outage that outlives one deadline, or slow answers in a row, open the breaker (`health.py`): calls fail at once.
+  One probe in the background asks until the server answers; no caller pays for that.
 """
 
+import os
 import random
+import threading
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Final, TypeVar
 
-from coordkit.errors import OutcomeUnknown, ServerUnavailable
+import tenacity
+
+from coordkit.errors import CoordkitError, OutcomeUnknown, ServerUnavailable
+from coordkit.health import Health
 from coordkit.scripts import Arg, Args, Keys, Script
 from coordkit.transports.base import (
     DEFAULT_TIMEOUT_S,
     AsyncSignal,
     AsyncTransport,
+    Background,
     Listener,
     Signal,
     Transport,
 )
 
 PAUSE_FIRST_S: Final = 0.02
-PAUSE_MAX_S: Final = 0.5
-PROBE_EVERY_S: Final = 0.5
+PAUSE_MAX_S: Final = 0.25
+PROBE_FIRST_S: Final = 0.05
+PROBE_MAX_S: Final = 0.2
+
+FAILURES: Final = (ServerUnavailable, OutcomeUnknown)
 
 T = TypeVar("T")
 
-Failure = ServerUnavailable | OutcomeUnknown
 
+class _GuardState:
+    """What both guards hold: the health of the server and the timeout of a call."""
 
-class Health:
-    """What is known about one server.  No I/O; the time is an argument."""
-
-    __slots__ = ("_next_probe_s", "_reached", "_since_s", "_timeout_s", "troubled")
-
-    def __init__(self, timeout_s: float) -> None:
-        self.troubled = True
-        """False while the last thing heard of the server was good: then nobody needs to ask further."""
-        self._reached = False
-        self._since_s: float | None = None
-        self._next_probe_s = 0.0
+    def __init__(self, name: str, timeout_s: float) -> None:
+        self.health = Health(timeout_s, name=name)
         self._timeout_s = timeout_s
 
-    def admit(self, now_s: float) -> None:
-        """Comes back if a call may be tried.  Raises ServerUnavailable in an outage, except for one probe now
-        and then.
-        """
-        if self._since_s is None or now_s - self._since_s <= self._timeout_s:
-            return
-        if now_s >= self._next_probe_s:
-            self._next_probe_s = now_s + PROBE_EVERY_S
-            return
-        raise ServerUnavailable(
-            f"the server has been unavailable for {now_s - self._since_s:.1f} s; "
-            f"it is tried again in {self._next_probe_s - now_s:.1f} s"
-        )
-
-    def succeeded(self) -> None:
-        """The server answered."""
-        self.troubled = False
-        self._reached = True
-        self._since_s = None
-
-    def pause_s(
-        self, failure: Failure, *, attempt: int, idempotent: bool, started_s: float, now_s: float
+    def _next_pause_s(
+        self,
+        failure: ServerUnavailable | OutcomeUnknown,
+        *,
+        attempt: int,
+        idempotent: bool,
+        started_s: float,
+        now_s: float,
     ) -> float | None:
-        """How long to wait before a call that failed is sent again; None if it must not be, or its time is
-        over.
-        """
-        self.troubled = True
-        if self._since_s is None:
-            self._since_s = started_s
-        if isinstance(failure, OutcomeUnknown) and not idempotent:
-            return None
-        if not self._reached:
-            return None
-        pause_s = min(PAUSE_FIRST_S * 2**attempt, PAUSE_MAX_S) * random.uniform(0.5, 1.0)
-        return pause_s if now_s + pause_s < started_s + self._timeout_s else None
+        """How long to wait before the call is tried again; None: its caller gets the failure."""
+        deadline_s = started_s + self._timeout_s
+        if self.health.may_repeat(failure, idempotent=idempotent):
+            pause = min(PAUSE_FIRST_S * 2.0 ** min(attempt, 8), PAUSE_MAX_S) * random.uniform(0.5, 1.0)
+            if now_s + pause < deadline_s:
+                self.health.retries += 1
+                return pause
+            now_s = deadline_s  # no time is left for another attempt
+        self.health.gave_up(failure, started_s=started_s, now_s=now_s, deadline_s=deadline_s)
+        return None
 
 
-class Guard:
+class Guard(_GuardState):
     """A blocking backend that repeats what may be repeated."""
 
     def __init__(self, transport: Transport, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+        super().__init__(str(transport), timeout_s)
         self.transport = transport
-        self.health = Health(timeout_s)
-        self._timeout_s = timeout_s
+        self._monotonic = transport.monotonic
+        self._probing = threading.Lock()
+        self._probe: threading.Thread | None = None
+        self._probe_pid = 0
+        self._closed = threading.Event()
 
     def call(self, script: Script[object], keys: Keys, args: Args) -> object:
         """The reply of the script, in plain form."""
-        return self._guarded(lambda: self.transport.call(script, keys, args), idempotent=script.idempotent)
+        return self._guarded(
+            lambda deadline_s: self.transport.call(script, keys, args, deadline_s), idempotent=script.idempotent
+        )
 
     def execute(self, argv: Sequence[Arg], *, idempotent: bool = False) -> object:
         """The reply of one command, in plain form.  Say `idempotent` if it may be sent twice."""
-        return self._guarded(lambda: self.transport.execute(argv), idempotent=idempotent)
+        return self._guarded(lambda deadline_s: self.transport.execute(argv, deadline_s), idempotent=idempotent)
 
     def publish(self, channel: bytes, payload: bytes) -> int:
         """How many clients got the message."""
-        return self._guarded(lambda: self.transport.publish(channel, payload), idempotent=False)
+        return self._guarded(lambda deadline_s: self.transport.publish(channel, payload, deadline_s), idempotent=False)
 
     def subscribe(self, channel: bytes, listener: Listener, topic: bytes | None = None) -> bool:
         """Listen; comes back when the server confirmed.  True if the channel was not listened to before."""
+        self._admit()
         return self.transport.subscribe(channel, listener, topic)
 
     def listen(self, channel: bytes, listener: Listener, topic: bytes | None = None) -> bool:
@@ -129,66 +121,113 @@ class Guard:
 
     def close(self) -> None:
         """Close all connections."""
+        self._closed.set()
+        probe = self._probe
         self.transport.close()
+        if probe is not None and self._probe_pid == os.getpid() and probe is not threading.current_thread():
+            probe.join(self._timeout_s)
 
-    def _guarded(self, send: Callable[[], T], *, idempotent: bool) -> T:
-        started_s = self.transport.monotonic()
+    def _admit(self) -> None:
+        if self.health.troubled:
+            if self.health.open:
+                self._ensure_probe()
+            self.health.admit(self._monotonic())
+
+    def _guarded(self, send: Callable[[float], T], *, idempotent: bool) -> T:
+        health = self.health
+        if health.troubled:
+            self._admit()
+        started_s = attempt_s = self._monotonic()
         attempt = 0
         while True:
-            if self.health.troubled:
-                self.health.admit(self.transport.monotonic())
             try:
-                reply = send()
-            except (ServerUnavailable, OutcomeUnknown) as failure:
-                pause_s = self.health.pause_s(
-                    failure,
-                    attempt=attempt,
-                    idempotent=idempotent,
-                    started_s=started_s,
-                    now_s=self.transport.monotonic(),
-                )
-                if pause_s is None:
-                    raise
-                self.transport.sleep(pause_s)
-                attempt += 1
+                reply = send(started_s + self._timeout_s)
+            except FAILURES as failure:
+                pause: float | None = None
+                now_s = self._monotonic()
+                while pause is None or health.open:  # whoever is under way waits for the probe, up to the deadline
+                    pause = self._next_pause_s(
+                        failure, attempt=attempt, idempotent=idempotent, started_s=started_s, now_s=now_s
+                    )
+                    if health.open:
+                        self._ensure_probe()
+                    if pause is None:
+                        raise
+                    self.transport.sleep(pause)
+                    attempt += 1
+                    attempt_s = now_s = self._monotonic()
             else:
-                if self.health.troubled:
-                    self.health.succeeded()
+                now_s = self._monotonic()
+                if health.troubled or now_s - attempt_s > health.slow_s:
+                    health.succeeded(started_s=attempt_s, now_s=now_s)
                 return reply
 
+    def _ensure_probe(self) -> None:
+        """One thread probes, in this process, until the server is back."""
+        with self._probing:
+            if self._closed.is_set():
+                return
+            if self._probe is not None and self._probe_pid == os.getpid() and self._probe.is_alive():
+                return
+            self._probe_pid = os.getpid()
+            self._probe = threading.Thread(target=self._probe_until_back, name="coordkit-probe", daemon=True)
+            self._probe.start()
 
-class AsyncGuard:
+    def _probe_until_back(self) -> None:
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(CoordkitError),
+            wait=tenacity.wait_random_exponential(multiplier=PROBE_FIRST_S, max=PROBE_MAX_S),
+            stop=tenacity.stop_when_event_set(self._closed),
+            sleep=tenacity.sleep_using_event(self._closed),
+            reraise=True,
+        )
+        try:
+            retrying(self.transport.probe, self.health.slow_s)
+        except CoordkitError:
+            return  # closed meanwhile
+        self.health.back(self._monotonic())
+
+
+class AsyncGuard(_GuardState):
     """An asynchronous backend that repeats what may be repeated."""
 
     def __init__(self, transport: AsyncTransport, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+        super().__init__(str(transport), timeout_s)
         self.transport = transport
-        self.health = Health(timeout_s)
+        self._monotonic = transport.monotonic
+        self._transport_call = transport.call
+        self._probe: Background | None = None
+        transport.watch(self.health)
 
     async def call(self, script: Script[object], keys: Keys, args: Args) -> object:
         """The reply of the script, in plain form."""
-        if self.health.troubled:
-            return await self._guarded(lambda: self.transport.call(script, keys, args), idempotent=script.idempotent)
-        started_s = self.transport.monotonic()
-        try:
-            return await self.transport.call(script, keys, args)
-        except (ServerUnavailable, OutcomeUnknown) as failure:
-            return await self._guarded(
-                lambda: self.transport.call(script, keys, args),
-                idempotent=script.idempotent,
-                failure=failure,
-                started_s=started_s,
-            )
+        failure: ServerUnavailable | OutcomeUnknown | None = None
+        started_s = self._monotonic()
+        if not self.health.troubled:
+            try:
+                return await self._transport_call(script, keys, args)
+            except FAILURES as exc:
+                failure = exc
+        return await self._guarded(
+            lambda deadline_s: self.transport.call(script, keys, args, deadline_s),
+            idempotent=script.idempotent,
+            failure=failure,
+            started_s=started_s,
+        )
 
     async def execute(self, argv: Sequence[Arg], *, idempotent: bool = False) -> object:
         """The reply of one command, in plain form.  Say `idempotent` if it may be sent twice."""
-        return await self._guarded(lambda: self.transport.execute(argv), idempotent=idempotent)
+        return await self._guarded(lambda deadline_s: self.transport.execute(argv, deadline_s), idempotent=idempotent)
 
     async def publish(self, channel: bytes, payload: bytes) -> int:
         """How many clients got the message."""
-        return await self._guarded(lambda: self.transport.publish(channel, payload), idempotent=False)
+        return await self._guarded(
+            lambda deadline_s: self.transport.publish(channel, payload, deadline_s), idempotent=False
+        )
 
     async def subscribe(self, channel: bytes, listener: Listener, topic: bytes | None = None) -> bool:
         """Listen; comes back when the server confirmed.  True if the channel was not listened to before."""
+        self._admit()
         return await self.transport.subscribe(channel, listener, topic)
 
     def listen(self, channel: bytes, listener: Listener, topic: bytes | None = None) -> bool:
@@ -209,7 +248,7 @@ class AsyncGuard:
 
     def monotonic(self) -> float:
         """The time in seconds, from some fixed moment."""
-        return self.transport.monotonic()
+        return self._monotonic()
 
     async def shielded(self, work: Coroutine[object, object, None], *, wait_s: float, timeout_s: float) -> None:
         """Run `work` though the caller is cancelled: wait for it `wait_s`, let it go on beside until
@@ -218,41 +257,65 @@ class AsyncGuard:
         await self.transport.shielded(work, wait_s=wait_s, timeout_s=timeout_s)
 
     async def aclose(self) -> None:
-        """Close all connections."""
+        """Close the connections of the running loop."""
+        if self._probe is not None:
+            self._probe.cancel()
         await self.transport.aclose()
+
+    def _admit(self) -> None:
+        if self.health.troubled:
+            if self.health.open:
+                self._ensure_probe()
+            self.health.admit(self._monotonic())
 
     async def _guarded(
         self,
-        send: Callable[[], Awaitable[T]],
+        send: Callable[[float], Awaitable[T]],
         *,
         idempotent: bool,
-        failure: Failure | None = None,
+        failure: ServerUnavailable | OutcomeUnknown | None = None,
         started_s: float | None = None,
     ) -> T:
         """The result of `send`, sent again as often as is right; `failure` is that of a first attempt."""
+        health = self.health
         if started_s is None:
-            started_s = self.transport.monotonic()
+            started_s = self._monotonic()
+        if failure is None:
+            self._admit()
         attempt = 0
         while True:
             if failure is not None:
-                pause_s = self.health.pause_s(
-                    failure,
-                    attempt=attempt,
-                    idempotent=idempotent,
-                    started_s=started_s,
-                    now_s=self.transport.monotonic(),
+                pause = self._next_pause_s(
+                    failure, attempt=attempt, idempotent=idempotent, started_s=started_s, now_s=self._monotonic()
                 )
-                if pause_s is None:
+                if health.open:
+                    self._ensure_probe()
+                if pause is None:
                     raise failure
-                await self.transport.sleep(pause_s)
+                await self.transport.sleep(pause)
                 attempt += 1
-            if self.health.troubled:
-                self.health.admit(self.transport.monotonic())
+                if health.open:
+                    continue  # whoever is under way waits for the probe, up to the deadline
+            attempt_s = self._monotonic()
             try:
-                reply = await send()
-            except (ServerUnavailable, OutcomeUnknown) as exc:
+                reply = await send(started_s + self._timeout_s)
+            except FAILURES as exc:
                 failure = exc
             else:
-                if self.health.troubled:
-                    self.health.succeeded()
+                if health.troubled:
+                    health.succeeded(started_s=attempt_s, now_s=self._monotonic())
                 return reply
+
+    def _ensure_probe(self) -> None:
+        """One task probes until the server is back: on whichever loop a call found the breaker open."""
+        if self._probe is None or not self._probe.running():
+            self._probe = self.transport.spawn(self._probe_until_back)
+
+    async def _probe_until_back(self) -> None:
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type(CoordkitError),
+            wait=tenacity.wait_random_exponential(multiplier=PROBE_FIRST_S, max=PROBE_MAX_S),
+            sleep=self.transport.sleep,
+        )
+        await retrying(self.transport.probe, self.health.slow_s)
+        self.health.back(self._monotonic())

@@ -13,6 +13,9 @@ from coordkit.transports.address import redacted
 EXIT_UNAVAILABLE: Final = 69
 """As in sysexits.h: a server that is needed does not answer."""
 
+EXIT_BROKEN: Final = 70
+"""EX_SOFTWARE: something that must not happen did."""
+
 EXIT_HANDED_BACK: Final = 75
 """As in sysexits.h, a passing failure: jobs were given back, somebody else will run them."""
 

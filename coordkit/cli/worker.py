@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import logging
 import os
 import signal
 import sys
@@ -13,6 +14,7 @@ import click
 
 from coordkit.cli.lines import ColourLines, PlainLines, QuietLines
 from coordkit.cli.options import (
+    EXIT_BROKEN,
     EXIT_CONFIGURATION,
     EXIT_HANDED_BACK,
     EXIT_UNAVAILABLE,
@@ -28,10 +30,11 @@ from coordkit.queue.worker.reporter import Reporter
 from coordkit.queue.worker.worker import (
     DEFAULT_CONCURRENCY,
     DEFAULT_DRAIN_S,
-    DEFAULT_GIVE_UP_S,
     Worker,
     WorkerReport,
 )
+
+log = logging.getLogger("coordkit.worker")
 
 LINES: Final[dict[str, Callable[[], Reporter]]] = {
     "colour": ColourLines,
@@ -81,11 +84,9 @@ def load_queue(target: str) -> Queue:
 )
 @click.option(
     "--give-up",
-    default=DEFAULT_GIVE_UP_S,
-    show_default=True,
     type=click.FloatRange(0.1),
     metavar="SECONDS",
-    help="End with status 69 when the server stays away for so long.",
+    help="End with status 69 when the server stays away for so long.  [default: wait for it]",
 )
 @click.option("--lines", type=click.Choice(sorted(LINES)), help="How to print.  [default: colour on a terminal]")
 @click.option("--stop-on-eof", is_flag=True, help="Drain also when standard input is closed: its starter has ended.")
@@ -95,7 +96,7 @@ def command(
     url: str | None,
     concurrency: int,
     drain_timeout: float,
-    give_up: float,
+    give_up: float | None,
     lines: str | None,
     prefix: str,
     *,
@@ -107,7 +108,8 @@ def command(
     jobs back to the queue at once.  A worker that is killed loses nothing: its jobs come back when their leases end.
 
     \b
-    Exit status: 0 drained; 69 the server stayed away; 75 jobs were given back unfinished; 78 a mistake in the set-up.
+    Exit status: 0 drained; 69 the server stayed away; 70 its loop or its heartbeat died; 75 jobs were given back
+    unfinished; 78 a mistake in the set-up.
 
     \b
     coordkit worker app:mail
@@ -139,6 +141,9 @@ def command(
         fail(str(exc), EXIT_CONFIGURATION)
     except CoordkitError as exc:
         fail(f"the worker ends: {exc}", EXIT_UNAVAILABLE)
+    except Exception as exc:
+        log.exception("the worker broke")
+        fail(f"the worker broke: {type(exc).__name__}: {exc}", EXIT_BROKEN)
     if report.count("released") or report.untold:
         sys.exit(EXIT_HANDED_BACK)
 

@@ -26,13 +26,14 @@ from coordkit.keys import Keys
 from coordkit.plan import Call, Plan, Sleep, now
 from coordkit.ratelimit.base import Algorithm, whole
 from coordkit.ratelimit.decision import Decision
+from coordkit.ratelimit.local import LocalLimits
 from coordkit.runner import run, run_async
 from coordkit.scripts import Args
 
 log = logging.getLogger("coordkit")
 
-OnOutage = Literal["raise", "allow", "deny"]
-ON_OUTAGE: Final[tuple[OnOutage, ...]] = ("raise", "allow", "deny")
+OnOutage = Literal["raise", "allow", "deny", "local"]
+ON_OUTAGE: Final[tuple[OnOutage, ...]] = ("raise", "allow", "deny", "local")
 
 OUTAGE: Final = (ServerUnavailable, OutcomeUnknown, ServerError)
 """Server errors count too: a server that is loading, out of memory or a read-only replica decides nothing either."""
@@ -47,9 +48,9 @@ OUTAGE_RETRY_S: Final = 1.0
 class LimiterPlans:
     """What a limiter does, with no I/O."""
 
-    __slots__ = ("_check_script", "_degraded", "_key_prefix", "_on_outage", "_one", "algorithm", "name")
+    __slots__ = ("_check_script", "_degraded", "_key_prefix", "_local", "_on_outage", "_one", "algorithm", "name")
 
-    def __init__(self, name: str, algorithm: Algorithm, *, on_outage: OnOutage, keys: Keys) -> None:
+    def __init__(self, name: str, algorithm: Algorithm, *, on_outage: OnOutage, keys: Keys, instances: int = 1) -> None:
         if on_outage not in ON_OUTAGE:
             raise ConfigurationError(f"on_outage must be one of {', '.join(ON_OUTAGE)}, not {on_outage!r}")
         self.name = name
@@ -60,6 +61,8 @@ class LimiterPlans:
         self._one: Args = (*(b"%d" % number for number in algorithm.arguments(1)), CONSUME)
         self._on_outage = on_outage
         self._degraded = False
+        instances = whole(instances, name="instances", least=1)
+        self._local = LocalLimits(algorithm.capacity, algorithm.window_s, instances=instances)
 
     def check(self, key: str, cost: int) -> Call:
         """The step that takes `cost` if there is room."""
@@ -75,18 +78,25 @@ class LimiterPlans:
         """What the reply to one of these steps means."""
         if self._degraded:
             self._degraded = False
+            self._local.clear()
             log.info("limiter %r asks the server again", self.name)
         return self.algorithm.decision(reply, cost)
 
-    def in_outage(self, failure: CoordkitError) -> Decision:
+    def in_outage(self, failure: CoordkitError, key: str, cost: int, now_s: float, *, consume: bool) -> Decision:
         """What `on_outage` makes of a step that failed.  Raises `failure` if that is what it says."""
         if self._on_outage == "raise":
             raise failure
         if not self._degraded:
             self._degraded = True
             log.warning(
-                "limiter %r will %s everything until the server is back: %s", self.name, self._on_outage, failure
+                "limiter %r decides without the server until it is back (on_outage=%r): %s",
+                self.name,
+                self._on_outage,
+                failure,
+                extra={"event": "limiter_degraded", "limiter": self.name, "on_outage": self._on_outage},
             )
+        if self._on_outage == "local":
+            return self._local.decide(self.key(key), cost, now_s, consume=consume)
         allowed = self._on_outage == "allow"
         retry_s = 0.0 if allowed else OUTAGE_RETRY_S
         return Decision(allowed, self.algorithm.capacity, 0, retry_s, 0.0, degraded=True)
@@ -98,7 +108,8 @@ class LimiterPlans:
             try:
                 decision = self.decided((yield self.check(key, cost)), cost)
             except OUTAGE as failure:
-                decision = self.in_outage(failure)
+                moment_s = (yield from now()) if self._on_outage == "local" else started_s
+                decision = self.in_outage(failure, key, cost, moment_s, consume=True)
             if decision.allowed:
                 return decision
             if timeout_s is not None:
@@ -151,7 +162,7 @@ class Limiter:
         try:
             reply = self._backend.call(*plans.check(key, cost))
         except OUTAGE as failure:
-            return plans.in_outage(failure)
+            return plans.in_outage(failure, key, cost, self._backend.monotonic(), consume=True)
         return plans.decided(reply, cost)
 
     def peek(self, key: str, cost: int = 1) -> Decision:
@@ -160,7 +171,7 @@ class Limiter:
         try:
             reply = self._backend.call(*plans.peek(key, cost))
         except OUTAGE as failure:
-            return plans.in_outage(failure)
+            return plans.in_outage(failure, key, cost, self._backend.monotonic(), consume=False)
         return plans.decided(reply, cost)
 
     def acquire(self, key: str, cost: int = 1, *, timeout: Duration | None = None) -> Decision:
@@ -201,7 +212,7 @@ class AsyncLimiter:
         try:
             reply = await self._backend.call(*plans.check(key, cost))
         except OUTAGE as failure:
-            return plans.in_outage(failure)
+            return plans.in_outage(failure, key, cost, self._backend.monotonic(), consume=True)
         return plans.decided(reply, cost)
 
     async def peek(self, key: str, cost: int = 1) -> Decision:
@@ -210,7 +221,7 @@ class AsyncLimiter:
         try:
             reply = await self._backend.call(*plans.peek(key, cost))
         except OUTAGE as failure:
-            return plans.in_outage(failure)
+            return plans.in_outage(failure, key, cost, self._backend.monotonic(), consume=False)
         return plans.decided(reply, cost)
 
     async def acquire(self, key: str, cost: int = 1, *, timeout: Duration | None = None) -> Decision:

@@ -8,6 +8,8 @@ Options after `?`: db, client_name, and for TLS ssl_ca_certs, ssl_certfile, ssl_
 (true, false), ssl_cert_reqs (required, none).
 """
 
+import contextlib
+import socket
 import ssl
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -165,6 +167,23 @@ def opening(address: Address, *, resp3: bool) -> list[Opening]:
     commands.append(Opening(("CLIENT", "SETINFO", "LIB-NAME", "coordkit"), required=False))
     commands.append(Opening(("CLIENT", "SETINFO", "LIB-VER", library_version()), required=False))
     return commands
+
+
+KEEPALIVE_IDLE_S: Final = 15
+KEEPALIVE_EVERY_S: Final = 5
+KEEPALIVE_PROBES: Final = 3
+
+
+def keep_alive(stream: socket.socket) -> None:
+    """Let the system notice within half a minute that the other side of an idle connection is gone."""
+    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    values = {"TCP_KEEPIDLE": KEEPALIVE_IDLE_S, "TCP_KEEPINTVL": KEEPALIVE_EVERY_S, "TCP_KEEPCNT": KEEPALIVE_PROBES}
+    for name, value in values.items():
+        option = getattr(socket, name, None)  # not every system has them all
+        if option is not None:
+            with contextlib.suppress(OSError):
+                stream.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def unreachable(address: Address, exc: Exception, timeout_s: float) -> ServerUnavailable:

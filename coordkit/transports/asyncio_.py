@@ -6,17 +6,17 @@ the guard's decision.
 """
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from coordkit.errors import CoordkitError, OutcomeUnknown, ServerError, ServerUnavailable
+from coordkit.forks import forget_in_child
 from coordkit.scripts import Args, Keys, Script
 from coordkit.transports.address import Address, Endpoint, opening, refused_login, unreachable
 from coordkit.transports.asyncio_subscriber import AsyncioSignal, AsyncioSubscriber
-from coordkit.transports.base import DEFAULT_TIMEOUT_S, AsyncSignal, Listener, refusal
+from coordkit.transports.base import DEFAULT_TIMEOUT_S, AsyncSignal, Listener, SlownessWatcher, refusal
 from coordkit.transports.link import Link
 from coordkit.wire import Reply, pack, pack_command
 
@@ -25,10 +25,13 @@ log = logging.getLogger("coordkit")
 L = TypeVar("L", bound=Link)
 
 
+PING: Final = pack(("PING",))
+
+
 class _LoopState:
     """What the transport has open on one event loop."""
 
-    __slots__ = ("background", "connecting", "link", "loop", "subscriber")
+    __slots__ = ("background", "closed", "connecting", "link", "loop", "subscriber")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, subscriber: AsyncioSubscriber) -> None:
         self.loop = loop
@@ -36,6 +39,25 @@ class _LoopState:
         self.connecting: asyncio.Task[Link] | None = None
         self.subscriber = subscriber
         self.background: set[asyncio.Task[None]] = set()
+        self.closed = False
+
+
+class BackgroundTask:
+    """Work beside all callers, as a task of one loop."""
+
+    __slots__ = ("_task",)
+
+    def __init__(self, task: asyncio.Task[None]) -> None:
+        self._task = task
+
+    def running(self) -> bool:
+        """Whether it has not ended; False too if its event loop was closed."""
+        return not self._task.done() and not self._task.get_loop().is_closed()
+
+    def cancel(self) -> None:
+        """End it, if it belongs to the running loop."""
+        if self._task.get_loop() is asyncio.get_running_loop():
+            self._task.cancel()
 
 
 class AsyncioTransport:
@@ -46,41 +68,98 @@ class AsyncioTransport:
         self._timeout_s = timeout_s
         self._link: Link | None = None  # the link of the loop that was used last
         self._states: dict[asyncio.AbstractEventLoop, _LoopState] = {}
-        self._closed = False
+        self._watcher: SlownessWatcher | None = None
+        forget_in_child(self._forget)
+
+    def __str__(self) -> str:
+        """Where the server is."""
+        return str(self._endpoint)
 
     # -- calls
     # ------------------------------------------------------------------------------------------------------
 
-    async def call(self, script: Script[object], keys: Keys, args: Args) -> object:
+    async def call(self, script: Script[object], keys: Keys, args: Args, deadline_s: float | None = None) -> object:
         """The reply of the script, in plain form.  A script the server does not know is sent in full: one
         more trip.
         """
         link = self._link
-        if link is None or link.closed or link.crowded or link.loop is not asyncio.get_running_loop():
-            link = await self._usable_link()
-        reply = await link.submit(pack_command(("EVALSHA", script.sha1, len(keys), *keys, *args)))
+        request = pack_command((b"EVALSHA", script.sha1, len(keys), *keys, *args))
+        if (
+            deadline_s is not None
+            or link is None
+            or link.closed
+            or link.crowded
+            or link.loop is not asyncio.get_running_loop()
+        ):
+            link, reply = await self._exchange(request, deadline_s)
+        else:
+            reply = await link.submit(request)
         if reply.__class__ is ServerError:
             if reply.code == "NOSCRIPT":
-                reply = await link.submit(pack(("EVAL", script.text, len(keys), *keys, *args)))
+                link, reply = await self._exchange(pack(("EVAL", script.text, len(keys), *keys, *args)), deadline_s)
             if isinstance(reply, ServerError):
-                raise refusal(reply)
+                raise self._refusal(link, reply)
         return reply
 
-    async def execute(self, argv: Sequence[bytes | str | int | float]) -> object:
+    async def execute(self, argv: Sequence[bytes | str | int | float], deadline_s: float | None = None) -> object:
         """The reply of one command, in plain form."""
-        link = self._link
-        if link is None or link.closed or link.crowded or link.loop is not asyncio.get_running_loop():
-            link = await self._usable_link()
-        reply = await link.submit(pack(argv))
+        link, reply = await self._exchange(pack(argv), deadline_s)
         if isinstance(reply, ServerError):
-            raise refusal(reply)
+            raise self._refusal(link, reply)
         return reply
 
-    async def publish(self, channel: bytes, payload: bytes) -> int:
+    async def publish(self, channel: bytes, payload: bytes, deadline_s: float | None = None) -> int:
         """How many clients got the message."""
-        receivers = await self.execute(("PUBLISH", channel, payload))
+        receivers = await self.execute(("PUBLISH", channel, payload), deadline_s)
         assert isinstance(receivers, int)
         return receivers
+
+    async def probe(self, timeout_s: float) -> None:
+        """Comes back if the server answers in time; a connection that stays silent is given up."""
+        state = self._state()
+        deadline_s = time.monotonic() + timeout_s
+        link, answered = state.link, 0
+        try:
+            if link is None or link.closed:
+                link = await self._usable_link(deadline_s)
+            answered = link.answered
+            reply = await _until(link.submit(PING), deadline_s, str(self))
+        except (ServerUnavailable, OutcomeUnknown):
+            if state.connecting is not None:
+                state.connecting.cancel()  # the next probe begins with a fresh attempt
+            if link is not None and link.answered == answered:
+                link.give_up(f"{self} did not answer a probe")
+            raise
+        if isinstance(reply, ServerError) and isinstance(refused := self._refusal(link, reply), ServerUnavailable):
+            raise refused
+
+    def watch(self, watcher: SlownessWatcher) -> None:
+        """Tell `watcher` of answers that take long."""
+        self._watcher = watcher
+
+    async def _exchange(self, request: bytes, deadline_s: float | None) -> tuple[Link, Reply]:
+        """The connection used, and the reply."""
+        if deadline_s is None:
+            deadline_s = time.monotonic() + self._timeout_s
+        link = await self._usable_link(deadline_s)
+        answered, sent_s = link.answered, time.monotonic()
+        try:
+            return link, await _until(link.submit(request), deadline_s, str(self))
+        except OutcomeUnknown:
+            if link.answered == answered and time.monotonic() - sent_s > self._timeout_s / 2:
+                link.give_up(f"{self} answered nothing for {time.monotonic() - sent_s:.3g} s")
+            raise
+
+    def _refusal(self, link: Link, reply: ServerError) -> CoordkitError:
+        """The error for an error reply.  Of a server that became a replica nothing more is asked."""
+        if reply.code == "READONLY":
+            link.retire()
+            state = self._states.get(link.loop)
+            if state is not None and state.link is link:
+                state.link = None
+            if self._link is link:
+                self._link = None
+        return refusal(reply)
 
     # -- subscriptions
     # ------------------------------------------------------------------------------------------------
@@ -108,9 +187,16 @@ class AsyncioTransport:
         """Let other tasks run for `seconds`."""
         await asyncio.sleep(seconds)
 
-    def monotonic(self) -> float:
-        """The system's monotonic time in seconds."""
-        return time.monotonic()
+    monotonic = staticmethod(time.monotonic)
+    """The system's monotonic time in seconds."""
+
+    def spawn(self, work: Callable[[], Coroutine[object, object, None]]) -> BackgroundTask:
+        """Run `work` beside all callers, on the running loop."""
+        task = asyncio.get_running_loop().create_task(work())
+        background = self._state().background
+        background.add(task)
+        task.add_done_callback(background.discard)
+        return BackgroundTask(task)
 
     async def shielded(self, work: Coroutine[object, object, None], *, wait_s: float, timeout_s: float) -> None:
         """Run `work` though the caller is cancelled: wait for it `wait_s`, let it go on beside until
@@ -132,12 +218,13 @@ class AsyncioTransport:
 
     async def aclose(self) -> None:
         """Close the connections of the running loop, after the clean-up work that is still under way."""
-        self._closed = True
-        state = self._states.pop(asyncio.get_running_loop(), None)
+        state = self._state()
+        if state.closed:
+            return
+        state.closed = True
         self._link = None
-        if state is not None:
-            await self._close_state(state)
-        if not self._states:
+        await self._close_state(state)
+        if all(other.closed for other in list(self._states.values())):
             await asyncio.to_thread(self._endpoint.close)
 
     async def _close_state(self, state: _LoopState) -> None:
@@ -145,8 +232,7 @@ class AsyncioTransport:
             await asyncio.wait(state.background)
         if state.connecting is not None:
             state.connecting.cancel()
-            with contextlib.suppress(asyncio.CancelledError, CoordkitError):
-                await state.connecting
+            await asyncio.wait({state.connecting})
         await state.subscriber.close()
         if state.link is not None:
             await state.link.close()
@@ -159,25 +245,46 @@ class AsyncioTransport:
         state = self._states.get(loop)
         if state is None:
             for stale in [other for other in list(self._states) if other.is_closed()]:
-                del self._states[stale]
+                self._states.pop(stale, None)
             subscriber = AsyncioSubscriber(loop, str(self._endpoint), self._timeout_s, self.open_link)
             state = self._states[loop] = _LoopState(loop, subscriber)
         return state
 
-    async def _usable_link(self) -> Link:
-        """An open link of the running loop with room for a request."""
-        if self._closed:
-            raise ServerUnavailable("the client is closed; make a new one")
+    def _forget(self) -> None:
+        """In a forked child: its loops are its own, and two processes must not share a stream."""
+        self._states = {}
+        self._link = None
+
+    async def _usable_link(self, deadline_s: float) -> Link:
+        """An open link of the running loop with room for a request.  Raises ServerUnavailable at the deadline."""
         state = self._state()
-        while state.link is None or state.link.closed or state.link.crowded:
-            if state.link is not None and not state.link.closed:
-                await state.link.room()
-                continue
-            if state.connecting is None:
-                state.connecting = state.loop.create_task(self._connect(state))
-            await asyncio.shield(state.connecting)  # shared: a cancelled caller must not cancel it for the others
-        self._link = state.link
-        return state.link
+        while True:
+            if state.closed:
+                raise ServerUnavailable("the client is closed; make a new one")
+            link = state.link
+            left_s = deadline_s - time.monotonic()
+            if link is None or link.closed:
+                await self._connected(state, left_s)
+            elif link.crowded:
+                await link.room(left_s)
+            else:
+                self._link = link
+                return link
+
+    async def _connected(self, state: _LoopState, left_s: float) -> None:
+        """Comes back when the attempt to connect that all callers share has succeeded."""
+        if state.connecting is None:
+            state.connecting = state.loop.create_task(self._connect(state))
+        connecting = state.connecting
+        # Not awaited itself: a caller that is cancelled or gives up must not end it for the others.
+        await asyncio.wait({connecting}, timeout=max(0.0, left_s))
+        if not connecting.done():
+            raise ServerUnavailable(f"no connection to {self} in time")
+        if connecting.cancelled():
+            raise ServerUnavailable(f"an attempt to connect to {self} was given up")
+        failure = connecting.exception()
+        if failure is not None:
+            raise failure
 
     async def _connect(self, state: _LoopState) -> Link:
         try:
@@ -191,7 +298,9 @@ class AsyncioTransport:
             return self._endpoint
         return await asyncio.to_thread(self._endpoint.resolve)
 
-    async def open_link(self, make: Callable[[asyncio.AbstractEventLoop, Address, float], L]) -> L:
+    async def open_link(
+        self, make: Callable[[asyncio.AbstractEventLoop, Address, float, SlownessWatcher | None], L]
+    ) -> L:
         """A new open connection, logged in.  Raises ServerUnavailable, ConfigurationError for a refused
         login.
         """
@@ -199,7 +308,7 @@ class AsyncioTransport:
         address = await self._address()
 
         def factory() -> L:
-            return make(loop, address, self._timeout_s)
+            return make(loop, address, self._timeout_s, self._watcher)
 
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -219,6 +328,22 @@ class AsyncioTransport:
                 raise ServerUnavailable(f"{address} takes connections, but does not answer: {exc}") from exc
             raise
         return link
+
+
+async def _until(future: "asyncio.Future[Reply]", deadline_s: float, server: str) -> Reply:
+    """The reply, if it comes before the deadline.  Raises OutcomeUnknown; the slot stays behind."""
+    left_s = deadline_s - time.monotonic()
+    silent = f"{server} did not answer within {max(left_s, 0.0):.3g} s; the command may have run"
+    timer = future.get_loop().call_later(left_s, _expire, future, silent)
+    try:
+        return await future
+    finally:
+        timer.cancel()
+
+
+def _expire(future: "asyncio.Future[Reply]", silent: str) -> None:
+    if not future.done():
+        future.set_exception(OutcomeUnknown(silent))
 
 
 async def _open(link: Link, address: Address) -> None:

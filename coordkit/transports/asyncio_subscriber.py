@@ -12,7 +12,7 @@ from typing import Final
 
 from coordkit.errors import CoordkitError, ServerUnavailable
 from coordkit.transports.address import Address
-from coordkit.transports.base import Listener
+from coordkit.transports.base import Listener, SlownessWatcher
 from coordkit.transports.link import Link
 from coordkit.transports.subscriptions import LINGER_S, Subscriptions
 from coordkit.wire import ProtocolError, Replies, Reply, pack
@@ -23,14 +23,20 @@ KEEPALIVE_S: Final = 15.0
 """A connection that is silent for so long is asked, and given up when it stays silent as long again."""
 
 RECONNECT_FIRST_S: Final = 0.05
-RECONNECT_MAX_S: Final = 2.0
+RECONNECT_MAX_S: Final = 0.5
 
 
 class SubscriberLink(Link):
     """A connection that, once it is open, hands everything it receives to `on_reply`."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, address: Address, timeout_s: float) -> None:
-        super().__init__(loop, address, timeout_s)
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        address: Address,
+        timeout_s: float,
+        watcher: SlownessWatcher | None = None,
+    ) -> None:
+        super().__init__(loop, address, timeout_s, watcher)
         self.on_reply: Callable[[Reply], None] | None = None
         self.on_end: Callable[[], None] | None = None
         self._stream = Replies()

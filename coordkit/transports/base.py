@@ -6,7 +6,7 @@ again, with one exception: a script the server did not know (NOSCRIPT) is sent i
 not run.
 """
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Final, Protocol
 
 from coordkit.errors import CoordkitError, ServerError, ServerUnavailable
@@ -149,8 +149,55 @@ class AsyncBackend(Protocol):
         ...
 
 
+class SlownessWatcher(Protocol):
+    """Is told of answers that take long."""
+
+    @property
+    def slow_s(self) -> float:
+        """What is long."""
+        ...
+
+    def heard_slow(self, count: int, now_s: float) -> None:
+        """So many requests have been waiting for longer than `slow_s`."""
+        ...
+
+
+class Background(Protocol):
+    """Work that goes on beside all callers."""
+
+    def running(self) -> bool:
+        """Whether it has not ended; False too if its event loop was closed."""
+        ...
+
+    def cancel(self) -> None:
+        """End it, if it belongs to the running loop."""
+        ...
+
+
 class Transport(Backend, Protocol):
-    """A blocking backend that owns its connections."""
+    """A blocking backend that owns its connections.
+
+    `deadline_s` is a moment of `monotonic()`; None gives the call the transport's whole timeout.
+    """
+
+    def call(self, script: Script[object], keys: Keys, args: Args, deadline_s: float | None = None) -> object:
+        """The reply of the script, in plain form."""
+        ...
+
+    def execute(self, argv: Sequence[bytes | str | int | float], deadline_s: float | None = None) -> object:
+        """The reply of one command, in plain form."""
+        ...
+
+    def publish(self, channel: bytes, payload: bytes, deadline_s: float | None = None) -> int:
+        """How many clients got the message."""
+        ...
+
+    def probe(self, timeout_s: float) -> None:
+        """Comes back if the server answers in time; a connection that stays silent is given up.
+
+        Raises ServerUnavailable, OutcomeUnknown.
+        """
+        ...
 
     def close(self) -> None:
         """Close all connections."""
@@ -158,7 +205,37 @@ class Transport(Backend, Protocol):
 
 
 class AsyncTransport(AsyncBackend, Protocol):
-    """An asynchronous backend that owns its connections."""
+    """An asynchronous backend that owns its connections.
+
+    `deadline_s` is a moment of `monotonic()`; None gives the call the transport's whole timeout.
+    """
+
+    async def call(self, script: Script[object], keys: Keys, args: Args, deadline_s: float | None = None) -> object:
+        """The reply of the script, in plain form."""
+        ...
+
+    async def execute(self, argv: Sequence[bytes | str | int | float], deadline_s: float | None = None) -> object:
+        """The reply of one command, in plain form."""
+        ...
+
+    async def publish(self, channel: bytes, payload: bytes, deadline_s: float | None = None) -> int:
+        """How many clients got the message."""
+        ...
+
+    async def probe(self, timeout_s: float) -> None:
+        """Comes back if the server answers in time; a connection that stays silent is given up.
+
+        Raises ServerUnavailable, OutcomeUnknown.
+        """
+        ...
+
+    def watch(self, watcher: SlownessWatcher) -> None:
+        """Tell `watcher` of answers that take long, as far as the event loop is not to blame for it."""
+        ...
+
+    def spawn(self, work: Callable[[], Coroutine[object, object, None]]) -> Background:
+        """Run `work` beside all callers, on the running loop."""
+        ...
 
     async def aclose(self) -> None:
         """Close all connections."""

@@ -25,7 +25,7 @@ log = logging.getLogger("coordkit")
 
 KEEPALIVE_S: Final = 15.0
 RECONNECT_FIRST_S: Final = 0.05
-RECONNECT_MAX_S: Final = 2.0
+RECONNECT_MAX_S: Final = 0.5
 READ_SIZE: Final = 65536
 
 

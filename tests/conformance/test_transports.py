@@ -190,13 +190,13 @@ async def test_async_connection_cut_under_way_leaves_the_outcome_unknown_and_is_
 
 async def test_async_silent_server_ends_the_call_at_its_deadline_and_the_connection_with_it(server: Peer) -> None:
     with FaultyProxy(server.port) as proxy:
-        transport = AsyncioTransport(parse_url(proxy.url), timeout_s=0.5)
+        transport = AsyncioTransport(parse_url(proxy.url), timeout_s=1.0)
         await transport.execute(("PING",))
         proxy.mute = True
         started_s = time.monotonic()
-        with pytest.raises(OutcomeUnknown, match=r"did not answer within 0.5 s"):
+        with pytest.raises(OutcomeUnknown, match=r"did not answer within 1 s"):
             await transport.execute(("INCR", "n"))
-        assert 0.45 < time.monotonic() - started_s < 2.0
+        assert 0.95 < time.monotonic() - started_s < 2.0
         proxy.mute = False
         assert await transport.execute(("GET", "n")) == b"1"
         assert proxy.accepted == 2
@@ -333,10 +333,10 @@ def test_connection_cut_under_way_leaves_the_outcome_unknown_and_is_replaced(ser
 
 def test_silent_server_ends_the_call_at_its_deadline(server: Peer) -> None:
     with FaultyProxy(server.port) as proxy:
-        transport = SocketTransport(parse_url(proxy.url), timeout_s=0.5)
+        transport = SocketTransport(parse_url(proxy.url), timeout_s=1.0)
         transport.execute(("PING",))
         proxy.mute = True
-        with pytest.raises(OutcomeUnknown, match=r"did not answer within 0.5 s"):
+        with pytest.raises(OutcomeUnknown, match=r"did not answer within 1 s"):
             transport.execute(("PING",))
         proxy.mute = False
         assert transport.execute(("PING",)) == b"PONG"

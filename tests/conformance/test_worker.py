@@ -413,3 +413,18 @@ def test_worker_process_without_server_ends_with_status_69(start_worker: StartWo
     status, output = start_worker("redis://127.0.0.1:1", "--give-up", "0.5").wait()
     assert status == 69
     assert "no server answers at redis://127.0.0.1:1" in output
+
+
+async def test_worker_whose_heartbeat_breaks_ends_with_the_error(start_peer: PeerFactory) -> None:
+    url = start_peer("redis").url
+    async with AsyncClient.from_url(url) as client:
+        with Client.from_url(url) as blocking:
+            worker = Worker(jobs.work, client, blocking, reporter=Remembered())
+            worker._heart._lease_s = 0.03
+
+            def broken() -> None:
+                raise ZeroDivisionError("broken")
+
+            worker._heart._beat_all = broken  # type: ignore[method-assign]  # what no test can bring about otherwise
+            with pytest.raises(ZeroDivisionError):
+                await asyncio.wait_for(worker.run(), 10)

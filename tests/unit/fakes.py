@@ -1,12 +1,15 @@
 """Backends with no server: scripted replies, a clock that tests move, signals that tests raise."""
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 
+from coordkit.errors import ServerUnavailable
 from coordkit.plan import Plan, Step
 from coordkit.scripts import Arg, Args, Keys, Script
-from coordkit.transports.base import Listener
+from coordkit.transports.asyncio_ import BackgroundTask
+from coordkit.transports.base import Listener, SlownessWatcher
 
 Answer = object
 """What a call gives back; an exception is raised, a callable is called."""
@@ -67,6 +70,9 @@ class Record:
         self.open_channels: set[bytes] = set()
         self.subscribed: list[tuple[bytes, bytes | None]] = []
         self.now_s = 100.0
+        self.probes = 0
+        self.back = threading.Event()
+        """Set it, and probes succeed."""
         self.closed = False
 
     def answer(self, name: str, args: Sequence[Arg]) -> object:
@@ -78,6 +84,9 @@ class Record:
 
     def monotonic(self) -> float:
         return self.now_s
+
+    def watch(self, watcher: SlownessWatcher) -> None:
+        self.watcher = watcher
 
     def listen(self, channel: bytes, listener: Listener, topic: bytes | None = None) -> bool:
         if channel not in self.open_channels:
@@ -92,13 +101,13 @@ class Record:
 class FakeTransport(Record):
     """A blocking transport."""
 
-    def call(self, script: Script[object], keys: Keys, args: Args) -> object:
+    def call(self, script: Script[object], keys: Keys, args: Args, deadline_s: float | None = None) -> object:
         return self.answer(script.name, args)
 
-    def execute(self, argv: Sequence[Arg]) -> object:
+    def execute(self, argv: Sequence[Arg], deadline_s: float | None = None) -> object:
         return self.answer(str(argv[0]), argv[1:])
 
-    def publish(self, channel: bytes, payload: bytes) -> int:
+    def publish(self, channel: bytes, payload: bytes, deadline_s: float | None = None) -> int:
         receivers = self.answer("PUBLISH", (channel, payload))
         assert isinstance(receivers, int)
         return receivers
@@ -114,6 +123,11 @@ class FakeTransport(Record):
         self.slept.append(seconds)
         self.now_s += seconds
 
+    def probe(self, timeout_s: float) -> None:
+        self.probes += 1
+        if not self.back.wait(0):
+            raise ServerUnavailable("still down")
+
     def close(self) -> None:
         self.closed = True
 
@@ -121,13 +135,13 @@ class FakeTransport(Record):
 class AsyncFakeTransport(Record):
     """An asynchronous transport.  An answer may be an awaitable made by a callable."""
 
-    async def call(self, script: Script[object], keys: Keys, args: Args) -> object:
+    async def call(self, script: Script[object], keys: Keys, args: Args, deadline_s: float | None = None) -> object:
         return await self._answer(script.name, args)
 
-    async def execute(self, argv: Sequence[Arg]) -> object:
+    async def execute(self, argv: Sequence[Arg], deadline_s: float | None = None) -> object:
         return await self._answer(str(argv[0]), argv[1:])
 
-    async def publish(self, channel: bytes, payload: bytes) -> int:
+    async def publish(self, channel: bytes, payload: bytes, deadline_s: float | None = None) -> int:
         receivers = await self._answer("PUBLISH", (channel, payload))
         assert isinstance(receivers, int)
         return receivers
@@ -142,6 +156,15 @@ class AsyncFakeTransport(Record):
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         self.now_s += seconds
+        await asyncio.sleep(0)
+
+    async def probe(self, timeout_s: float) -> None:
+        self.probes += 1
+        if not self.back.is_set():
+            raise ServerUnavailable("still down")
+
+    def spawn(self, work: Callable[[], Coroutine[object, object, None]]) -> BackgroundTask:
+        return BackgroundTask(asyncio.get_running_loop().create_task(work()))
 
     async def shielded(self, work: Coroutine[object, object, None], *, wait_s: float, timeout_s: float) -> None:
         task = asyncio.get_running_loop().create_task(asyncio.wait_for(work, timeout_s))

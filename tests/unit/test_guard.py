@@ -1,13 +1,17 @@
 """What is sent again, for how long, and what an outage costs a caller."""
 
+import asyncio
+import threading
+import time
 from collections.abc import Callable
 
 import pytest
 
 from coordkit.errors import OutcomeUnknown, ServerError, ServerUnavailable
-from coordkit.guard import PROBE_EVERY_S, AsyncGuard, Guard
+from coordkit.guard import AsyncGuard, Guard
+from coordkit.health import BAD_OF_WINDOW
 from coordkit.lock import RELEASE
-from coordkit.scripts import Script
+from coordkit.scripts import Args, Keys, Script
 from tests.unit.fakes import AsyncFakeTransport, FakeTransport
 
 ONCE = Script("lock_release", RELEASE.keys, RELEASE.args, RELEASE.parse, idempotent=False)
@@ -67,31 +71,123 @@ def test_guard_gives_up_within_its_deadline() -> None:
     with pytest.raises(ServerUnavailable):
         guard.call(RELEASE, (), ())
     assert transport.now_s <= 105.0
-    assert len(transport.calls) < 30  # the pauses grow
+    assert len(transport.calls) < 50  # the pauses grow
+    guard.close()
 
 
-def test_guard_in_a_long_outage_fails_at_once_but_for_a_probe() -> None:
+def soon(condition: Callable[[], bool]) -> None:
+    """Wait until `condition` holds."""
+    deadline_s = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.002)
+
+
+def test_guard_in_a_long_outage_fails_at_once_and_no_call_probes() -> None:
     guard, transport = guarded(*[DOWN] * 1000)
     with pytest.raises(ServerUnavailable):
         guard.call(RELEASE, (), ())
-    transport.now_s += 1.0
-    with pytest.raises(ServerUnavailable):
-        guard.call(RELEASE, (), ())  # the probe
     made = len(transport.calls)
-    with pytest.raises(ServerUnavailable, match=r"has been unavailable for .* tried again in"):
-        guard.call(RELEASE, (), ())
+    for _ in range(20):
+        with pytest.raises(ServerUnavailable, match=r"has been unavailable for .* probed in the background"):
+            guard.call(RELEASE, (), ())
     assert len(transport.calls) == made
+    soon(lambda: transport.probes > 2)
+    assert len([thread for thread in threading.enumerate() if thread.name == "coordkit-probe"]) == 1
+    assert guard.health.statistics().state == "open"
+    assert guard.health.statistics().rejected == 20
+    guard.close()
 
 
-def test_guard_after_an_outage_is_back_with_the_first_answer() -> None:
+def test_guard_after_an_outage_is_back_when_the_probe_is_answered() -> None:
     guard, transport = guarded(*[DOWN] * 1000)
     with pytest.raises(ServerUnavailable):
         guard.call(RELEASE, (), ())
     transport.answers.clear()
     transport.answers.extend([1, 1])
-    transport.now_s += 1.0 + PROBE_EVERY_S
+    transport.back.set()
+    soon(lambda: not guard.health.open)
     assert guard.call(RELEASE, (), ()) == 1
     assert guard.call(RELEASE, (), ()) == 1
+    soon(lambda: not [thread for thread in threading.enumerate() if thread.name == "coordkit-probe"])
+
+
+def test_guard_that_is_closed_ends_its_probe() -> None:
+    guard, _ = guarded(*[DOWN] * 1000)
+    with pytest.raises(ServerUnavailable):
+        guard.call(RELEASE, (), ())
+    guard.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "coordkit-probe"]
+
+
+def answered_after(transport: FakeTransport, seconds: float) -> Callable[[], object]:
+    """An answer that takes so long."""
+
+    def answer() -> object:
+        transport.now_s += seconds
+        return 1
+
+    return answer
+
+
+def test_guard_of_a_server_that_answers_slowly_opens_after_some_of_its_answers() -> None:
+    guard, transport = guarded()
+    transport.answers.extend([answered_after(transport, 1.0)] * BAD_OF_WINDOW)
+    for _ in range(BAD_OF_WINDOW):
+        assert guard.call(RELEASE, (), ()) == 1
+    assert guard.health.statistics().slow == BAD_OF_WINDOW
+    with pytest.raises(ServerUnavailable, match="has been unavailable"):
+        guard.call(RELEASE, (), ())
+    guard.close()
+
+
+def test_guard_of_a_server_that_is_slow_now_and_then_stays_closed() -> None:
+    guard, transport = guarded()
+    for _ in range(20):
+        transport.answers.extend([answered_after(transport, 1.0), 1, 1, 1])
+        assert [guard.call(RELEASE, (), ()) for _ in range(4)] == [1] * 4
+    assert guard.health.statistics().openings == 0
+
+
+def test_guard_opens_on_silence_though_nothing_may_be_sent_again() -> None:
+    guard, transport = guarded()
+
+    def silence() -> object:
+        transport.now_s += 5.0
+        raise LOST
+
+    transport.answers.append(silence)
+    with pytest.raises(OutcomeUnknown):
+        guard.call(ONCE, (), ())
+    assert guard.health.open
+    guard.close()
+
+
+def test_guard_gives_every_attempt_the_deadline_of_the_call() -> None:
+    guard, transport = guarded(DOWN, DOWN, 1)
+    seen: list[float | None] = []
+    call = transport.call
+
+    def remembering(script: Script[object], keys: Keys, args: Args, deadline_s: float | None = None) -> object:
+        seen.append(deadline_s)
+        return call(script, keys, args)
+
+    transport.call = remembering  # type: ignore[method-assign]  # a fake of a fake
+    guard.call(RELEASE, (), ())
+    assert seen == [105.0] * 3
+
+
+def test_forced_outage_fails_every_call_without_trying_and_ends() -> None:
+    guard, transport = guarded(1)
+    guard.health.force(OutcomeUnknown("forced"))
+    for _ in range(3):
+        with pytest.raises(OutcomeUnknown, match="forced"):
+            guard.call(RELEASE, (), ())
+    assert guard.health.statistics().state == "forced"
+    guard.health.force(None)
+    assert guard.call(RELEASE, (), ()) == 1
+    assert [name for name, _ in transport.calls] == ["PING", "lock_release"]
+    assert guard.health.statistics().state == "closed"
 
 
 async def async_guarded(*answers: object) -> tuple[AsyncGuard, AsyncFakeTransport]:
@@ -124,18 +220,77 @@ async def test_async_guard_sends_again_what_may_be_sent_again(
     assert len(transport.calls) == 1 + attempts
 
 
-async def test_async_guard_in_a_long_outage_fails_at_once_but_for_a_probe() -> None:
+async def soon_async(condition: Callable[[], bool]) -> None:
+    """Wait until `condition` holds."""
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.002)
+
+
+async def test_async_guard_in_a_long_outage_fails_at_once_and_one_probe_ends_it() -> None:
     guard, transport = await async_guarded(*[DOWN] * 1000)
     with pytest.raises(ServerUnavailable):
         await guard.call(RELEASE, (), ())
     assert transport.now_s <= 105.0
-    transport.now_s += 1.0
-    with pytest.raises(ServerUnavailable):
-        await guard.call(RELEASE, (), ())  # the probe
     made = len(transport.calls)
+    for _ in range(20):
+        with pytest.raises(ServerUnavailable, match="has been unavailable"):
+            await guard.call(RELEASE, (), ())
+    assert len(transport.calls) == made
+    assert len(asyncio.all_tasks()) == 2  # this one and the probe
+    transport.answers.clear()
+    transport.answers.extend([1, 1])
+    transport.back.set()
+    await soon_async(lambda: not guard.health.open)
+    assert await guard.call(RELEASE, (), ()) == 1
+    await soon_async(lambda: len(asyncio.all_tasks()) == 1)
+
+
+async def test_async_guard_lets_calls_under_way_wait_for_the_probe() -> None:
+    guard, transport = await async_guarded(*[DOWN] * 1000)
+    guard.health.heard_slow(5, 100.0)
+    assert guard.health.open
+    transport.answers.clear()
+    transport.answers.append(1)
+    transport.back.set()
+    reply = await guard._guarded(  # what a call does whose first attempt failed before the breaker opened
+        lambda deadline_s: transport.call(RELEASE, (), (), deadline_s), idempotent=True, failure=DOWN, started_s=100.0
+    )
+    assert reply == 1
+    assert transport.probes == 1
+
+
+async def test_async_guard_that_is_closed_ends_its_probe() -> None:
+    guard, _ = await async_guarded(*[DOWN] * 1000)
+    with pytest.raises(ServerUnavailable):
+        await guard.call(RELEASE, (), ())
+    await guard.aclose()
+    await soon_async(lambda: len(asyncio.all_tasks()) == 1)
+
+
+def test_async_guard_probes_on_another_loop_when_the_first_one_is_gone() -> None:
+    guard, transport = asyncio.run(async_guarded(*[DOWN] * 1000))
+
+    async def fail() -> None:
+        with pytest.raises(ServerUnavailable):
+            await guard.call(RELEASE, (), ())
+
+    async def recover() -> None:
+        await fail()
+        transport.back.set()
+        await soon_async(lambda: not guard.health.open)
+
+    asyncio.run(fail())  # the probe ends with its loop
+    asyncio.run(recover())
+
+
+async def test_watched_requests_that_wait_for_long_open_the_breaker() -> None:
+    guard, transport = await async_guarded()
+    assert transport.watcher is guard.health
+    guard.health.heard_slow(BAD_OF_WINDOW, 100.0)
     with pytest.raises(ServerUnavailable, match="has been unavailable"):
         await guard.call(RELEASE, (), ())
-    assert len(transport.calls) == made
+    await guard.aclose()
 
 
 def test_guard_passes_the_rest_through() -> None:

@@ -1,6 +1,8 @@
 """Queues without a server: declarations, payloads, plans with scripted answers, and the worker's turns."""
 
 import asyncio
+import threading
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -15,6 +17,7 @@ from coordkit.queue import RetryPolicy
 from coordkit.queue.plans import MAX_PAYLOAD, QueuePlans, WorkerPlans, decode_payload
 from coordkit.queue.scripts import Leased, Settlement, parse_turn
 from coordkit.queue.worker.fetcher import Fetcher
+from coordkit.queue.worker.heartbeater import Heartbeater
 from coordkit.queue.worker.processor import error_text
 from coordkit.queue.worker.reporter import LogReporter
 from tests.unit.fakes import AsyncFakeTransport, play
@@ -241,3 +244,30 @@ async def test_turn_whose_answer_is_lost_is_sent_again_under_its_number(mail: Qu
 async def test_turn_that_the_server_refuses_for_good_ends_the_loop(mail: Queue) -> None:
     with pytest.raises(ServerError, match="WRONGTYPE"):
         await turn_calls(mail, ServerError("WRONGTYPE no queue"))
+
+
+class DeadHeart:
+    """A backend of a heartbeat that breaks in an unforeseen way."""
+
+    def monotonic(self) -> float:
+        raise ZeroDivisionError("broken")
+
+    def __getattr__(self, name: str) -> object:
+        raise ZeroDivisionError("broken")
+
+
+def test_heartbeat_that_breaks_tells_it() -> None:
+    told: list[BaseException] = []
+    heard = threading.Event()
+
+    def on_death(exc: BaseException) -> None:
+        told.append(exc)
+        heard.set()
+
+    plans = WorkerPlans(Queue("q"), worker_id="w", keys=Keys.of("ck"))
+    heart = Heartbeater(plans, DeadHeart(), lease_s=0.03, on_lost=lambda job_id, fence: None)  # type: ignore[arg-type]  # broken on purpose
+    heart.add(Leased("j", 1, 1, 0, 0, b""), asked_s=time.monotonic() + 60)
+    heart.start(on_death=on_death)
+    assert heard.wait(5)
+    heart.stop()
+    assert isinstance(told[0], ZeroDivisionError)

@@ -13,6 +13,7 @@ from coordkit.ratelimit.algorithms import ALGORITHMS
 from coordkit.ratelimit.decision import Decision
 from coordkit.ratelimit.gcra import GCRA
 from coordkit.ratelimit.limiter import Limiter, LimiterPlans, OnOutage
+from coordkit.ratelimit.local import MAX_KEYS, LocalLimits
 from coordkit.ratelimit.sliding_window import SlidingWindow
 from coordkit.scripts import Args, Script
 from coordkit.scripts import Keys as ScriptKeys
@@ -52,6 +53,9 @@ class FakeServer:
         if isinstance(result, Exception):
             raise result
         return result
+
+    def monotonic(self) -> float:
+        return 7.0
 
 
 def blocking(on_outage: OnOutage, *results: object) -> tuple[Limiter, FakeServer]:
@@ -190,7 +194,7 @@ def test_outage_is_logged_once_and_so_is_its_end(caplog: pytest.LogCaptureFixtur
 
 
 def test_limiter_with_an_unknown_outage_policy_raises() -> None:
-    with pytest.raises(ConfigurationError, match="on_outage must be one of raise, allow, deny, not 'open'"):
+    with pytest.raises(ConfigurationError, match="on_outage must be one of raise, allow, deny, local, not 'open'"):
         plans("open")  # type: ignore[arg-type]  # what a configuration file may hold
 
 
@@ -198,3 +202,47 @@ def test_limiter_with_an_unknown_outage_policy_raises() -> None:
 def test_reply_of_another_shape_raises(algorithm: GCRA | SlidingWindow) -> None:
     with pytest.raises(TypeError, match=f"ratelimit_{algorithm.kind} replied b'OK'"):
         algorithm.decision(b"OK", 1)
+
+
+def test_local_limits_never_admit_more_than_the_share_in_any_window() -> None:
+    limits, admitted = LocalLimits(12, 1.0, instances=4), []
+    for tick in range(400):
+        now_s = 50.0 + tick * 0.01
+        if limits.decide(b"k", 1, now_s, consume=True).allowed:
+            admitted.append(now_s)
+    for start in admitted:
+        assert len([moment for moment in admitted if start <= moment < start + 1.0]) <= 3
+    assert len(admitted) >= 3 * 3
+
+
+def test_local_limits_say_when_there_is_room_again() -> None:
+    limits = LocalLimits(2, 1.0, instances=1)
+    assert [limits.decide(b"k", 1, 7.0, consume=True).remaining for _ in range(2)] == [1, 0]
+    refused = limits.decide(b"k", 1, 7.0, consume=True)
+    assert (refused.allowed, refused.degraded) == (False, True)
+    assert 1.0 <= refused.retry_after <= 1.0 + 2 / 16
+    assert limits.decide(b"k", 1, 7.0 + refused.retry_after, consume=True).allowed
+    assert limits.decide(b"other", 2, 7.0, consume=False).allowed
+    assert limits.decide(b"other", 2, 7.0, consume=True).allowed
+
+
+def test_local_limits_remember_a_bounded_number_of_keys() -> None:
+    limits = LocalLimits(1, 60.0, instances=1)
+    for number in range(MAX_KEYS + 5):
+        limits.decide(b"%d" % number, 1, 7.0, consume=True)
+    assert len(limits._hits) == MAX_KEYS
+    assert limits.decide(b"0", 1, 7.0, consume=True).allowed  # was forgotten
+    assert not limits.decide(b"%d" % MAX_KEYS, 1, 7.0, consume=True).allowed
+
+
+def test_limiter_with_local_policy_counts_here_until_the_server_is_back() -> None:
+    failures = [ServerUnavailable("gone")] * 4
+    limiter, _ = blocking("local", *failures, 100_000)
+    decisions = [limiter.check("user:42", 10) for _ in range(3)]
+    assert [(decision.allowed, decision.degraded) for decision in decisions] == [
+        (True, True),
+        (True, True),
+        (False, True),
+    ]
+    assert limiter.check("user:43", 20).allowed
+    assert not limiter.check("user:42").degraded

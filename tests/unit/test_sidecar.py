@@ -1,7 +1,8 @@
 """The sidecar without a server: its configuration, its fields, its HTTP application."""
 
+import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from coordkit.sidecar.config import Rule, load_rules, parse_option
 from coordkit.sidecar.headers import rate_limit_fields
 from coordkit.sidecar.http import LARGEST_BODY, HttpApp
 from coordkit.sidecar.service import RateLimitService
+from coordkit.transports.asyncio_ import BackgroundTask
 
 TOML = """
 on_outage = "deny"
@@ -174,7 +176,9 @@ class CountingTransport:
         self._seen: set[bytes] = set()
         self._now_s = 0.0
 
-    async def call(self, script: Script[object], keys: ScriptKeys, args: Args) -> object:
+    async def call(
+        self, script: Script[object], keys: ScriptKeys, args: Args, deadline_s: float | None = None
+    ) -> object:
         if not self.up:
             raise ServerUnavailable("the server is gone")
         first = keys[0] not in self._seen
@@ -182,7 +186,7 @@ class CountingTransport:
         token = int(args[0])
         return token if first else -1 - token
 
-    async def execute(self, argv: Sequence[object]) -> object:
+    async def execute(self, argv: Sequence[object], deadline_s: float | None = None) -> object:
         if not self.up:
             raise ServerUnavailable("the server is gone")
         return b"PONG"
@@ -192,6 +196,15 @@ class CountingTransport:
 
     async def sleep(self, seconds: float) -> None:
         self._now_s += seconds
+
+    async def probe(self, timeout_s: float) -> None:
+        await self.execute(("PING",))
+
+    def watch(self, watcher: object) -> None:
+        pass
+
+    def spawn(self, work: Callable[[], Coroutine[object, object, None]]) -> BackgroundTask:
+        return BackgroundTask(asyncio.get_running_loop().create_task(work()))
 
 
 class FakeSource:

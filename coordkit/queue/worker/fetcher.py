@@ -24,7 +24,9 @@ IDLE_MAX_S: Final = 10.0
 
 JITTER_S: Final = 0.01
 RETRY_FIRST_S: Final = 0.1
-RETRY_MAX_S: Final = 5.0
+RETRY_MAX_S: Final = 0.5
+"""Short, because a failing call costs nothing: in an outage the guard answers it, and probes the server."""
+
 BATCH: Final = 200
 PASSING: Final = frozenset({"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "NOREPLICAS", "READONLY", "TRYAGAIN"})
 """Server errors that end by themselves."""
@@ -50,7 +52,7 @@ class Fetcher:
         *,
         free: Callable[[], int],
         lease_s: float,
-        give_up_s: float,
+        give_up_s: float | None,
     ) -> None:
         self._plans = plans
         self._backend = backend
@@ -143,7 +145,7 @@ class Fetcher:
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(passing),
             wait=tenacity.wait_random_exponential(multiplier=RETRY_FIRST_S, max=RETRY_MAX_S),
-            stop=tenacity.stop_after_delay(self._give_up_s),
+            stop=tenacity.stop_never if self._give_up_s is None else tenacity.stop_after_delay(self._give_up_s),
             before_sleep=self._tell,
             reraise=True,
             sleep=asyncio.sleep,

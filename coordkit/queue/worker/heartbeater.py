@@ -43,16 +43,26 @@ class Heartbeater:
         self._held: dict[str, Held] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="coordkit-heartbeat", daemon=True)
+        self._thread: threading.Thread | None = None
 
-    def start(self) -> None:
-        """Start the thread."""
+    def start(self, *, on_death: Callable[[BaseException], None]) -> None:
+        """Start the thread; `on_death` is called on it if it ends by an error."""
+
+        def work() -> None:
+            try:
+                self._loop()
+            except BaseException as exc:
+                log.exception("the heartbeat died")
+                on_death(exc)
+
+        self._thread = threading.Thread(target=work, name="coordkit-heartbeat", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """End the thread; leases that are still held end by themselves."""
         self._stopping.set()
-        self._thread.join(self._lease_s)
+        if self._thread is not None:
+            self._thread.join(self._lease_s)
 
     def add(self, job: Leased, *, asked_s: float) -> None:
         """Keep the lease of `job` alive; it was asked for at `asked_s`."""

@@ -29,7 +29,6 @@ DEFAULT_CONCURRENCY: Final = 10
 DEFAULT_DRAIN_S: Final = 25.0
 """Below the 30 s that container platforms give a process between SIGTERM and SIGKILL."""
 
-DEFAULT_GIVE_UP_S: Final = 300.0
 STOP_S: Final = 1.0
 """How long a cancelled handler may take to clean up before its job is given back."""
 
@@ -66,8 +65,9 @@ class Running:
 class Worker:
     """Runs the jobs of one queue, `concurrency` at a time.
 
-    `blocking_client` is the heartbeat's own and that of handlers in threads.  `give_up`: after so many seconds without
-    the server, `run` raises; whoever supervises the process decides what is next.
+    `blocking_client` is the heartbeat's own and that of handlers in threads.  It waits
+    for a server that is away; with `give_up`, `run` raises after so many seconds, and whoever supervises the process
+    decides what is next.  It also raises when its loop or its heartbeat has died: never does a worker live on deaf.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Worker:
         *,
         concurrency: int = DEFAULT_CONCURRENCY,
         drain_timeout: float = DEFAULT_DRAIN_S,
-        give_up: float = DEFAULT_GIVE_UP_S,
+        give_up: float | None = None,
         reporter: Reporter | None = None,
     ) -> None:
         self.id = secrets.token_hex(6)
@@ -99,6 +99,7 @@ class Worker:
             plans, client.backend, self._reporter, free=self._free, lease_s=lease_s, give_up_s=give_up
         )
         self._heart = Heartbeater(plans, blocking_client.backend, lease_s=lease_s, on_lost=self._lost_soon)
+        self._beating: asyncio.Future[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def run(self) -> WorkerReport:
@@ -107,15 +108,19 @@ class Worker:
         Raises ServerUnavailable or OutcomeUnknown when the server stays away, ServerError for what it refuses.
         """
         self._loop = asyncio.get_running_loop()
-        self._heart.start()
+        self._beating = self._loop.create_future()
+        self._heart.start(on_death=self._heart_died)
         fetching = self._loop.create_task(self._fetcher.loop(self._start, self._settled))
         closing = self._loop.create_task(self._wait_for_end())
         try:
-            await asyncio.wait({fetching, closing}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({fetching, closing, self._beating}, return_when=asyncio.FIRST_COMPLETED)
+            if self._beating.done():
+                self._beating.result()
             if not fetching.done():
                 await asyncio.wait({fetching}, timeout=LAST_WORDS_S)
         finally:
             await self._abandon(fetching, closing)
+            self._beating.cancel()
             await asyncio.to_thread(self._heart.stop)
         self.report.untold = self._fetcher.unsettled
         if fetching.done() and not fetching.cancelled():
@@ -210,6 +215,17 @@ class Worker:
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._lost, job_id, fence)
+
+    def _heart_died(self, exc: BaseException) -> None:
+        """Called by the heartbeat's thread, with its last breath."""
+
+        def tell() -> None:
+            if self._beating is not None and not self._beating.done():
+                self._beating.set_exception(exc)
+
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(tell)
 
     def _lost(self, job_id: str, fence: int) -> None:
         running = self._running.get(job_id)
