@@ -70,6 +70,7 @@ COMPILED: Final[list[str]] = [
     "commands/stream_groups.py",
     "commands/stream_ids.py",
     "commands/stream_info.py",
+    "commands/stream_propagation.py",
     "commands/stream_reads.py",
     "commands/stream_trim.py",
     "commands/streams.py",

@@ -209,6 +209,9 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
     def before_wait(self) -> int:
         """Do what is due; return when the next thing is."""
         due_us = self._cron.run_due()
+        if self.state.ready:  # a key that somebody waits for has expired
+            self.dispatcher.begin_batch()
+            self.dispatcher.serve_ready()
         self.services.primary.flush_turn()
         deadline_us = self.services.blocking.next_deadline_us()
         if deadline_us:

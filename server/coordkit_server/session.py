@@ -187,6 +187,7 @@ class Session(Subscriber, Watcher):
         self.waiting_argv: list[bytes] = []
         self.deny_blocking: bool = False  # inside EXEC or a script: blocking commands reply at once
         self.in_script: bool = False
+        self.obeyed: bool = False  # it repeats what was done elsewhere (append-only file, primary)
 
     def deliver(self, message: PushReply) -> None:
         """Queue a pub/sub or invalidation message; CLIENT REPLY OFF does not hold it back."""

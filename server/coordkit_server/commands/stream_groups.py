@@ -16,7 +16,8 @@ from coordkit_server.commands.stream_ids import (
     strict_id,
     try_id,
 )
-from coordkit_server.commands.stream_reads import add_consumer, seen_consumer
+from coordkit_server.commands.stream_propagation import propagate_claim, propagate_group_id
+from coordkit_server.commands.stream_reads import add_consumer
 from coordkit_server.context import DENYOOM, FAST, KEY1, KEY2, LOADING, READONLY, STALE, WRITE, Command, Context
 from coordkit_server.datatypes.stream import StreamValue
 from coordkit_server.datatypes.stream_entry import id_text
@@ -341,6 +342,8 @@ class _Claim:
     """Gives nacks to a consumer and gathers the reply."""
 
     def __init__(self, cx: Context, stream: StreamValue, group: Group, consumer: Consumer, just_id: bool) -> None:
+        self._cx: Final = cx
+        self._followed: Final = cx.propagates()
         self._state: Final = cx.state
         self._stream: Final = stream
         self._group: Final = group
@@ -350,8 +353,8 @@ class _Claim:
         self._packed: Final[list[bytes]] = [b""]
         self.count: int = 0
 
-    def take(self, nack: Nack, packed: bytes, delivered_ms: int, count: int) -> None:
-        """Make the consumer own `nack`, delivered `count` times (-1: once more, but not for JUSTID)."""
+    def take(self, nack: Nack, packed: bytes, delivered_ms: int, count: int, text: bytes) -> None:
+        """Make the consumer own `nack`, which `text` names, delivered `count` times (-1: once more, if not JUSTID)."""
         self._group.move(nack, self._consumer)
         nack.delivered_ms = delivered_ms
         if count >= 0:
@@ -364,12 +367,19 @@ class _Claim:
             self._packed.append(packed)
         self.count += 1
         self._consumer.active_ms = self._state.now_ms
-        self._state.dirty += 1
+        self._changed(nack, text)
 
-    def drop(self, ident: int) -> None:
-        """Forget what is pending for an entry that was removed."""
-        if self._group.forget(ident):
-            self._state.dirty += 1
+    def drop(self, nack: Nack, text: bytes) -> None:
+        """Forget `nack`, whose entry was removed."""
+        self._changed(nack, text)
+        self._group.forget(nack.ident)
+
+    def _changed(self, nack: Nack, text: bytes) -> None:
+        """Count a change of `nack`, and let it be repeated."""
+        self._state.dirty += 1
+        if self._followed:
+            argv = self._cx.argv
+            propagate_claim(self._cx, argv[1], argv[2], self._group.last_id, nack, text)
 
     def entry(self, ident: int) -> bytes | None:
         """Return the packed entry, None if it was removed."""
@@ -383,6 +393,15 @@ class _Claim:
         return WireReply(self._packed)
 
 
+def _claimer(cx: Context, group: Group) -> Consumer:
+    """Return the consumer in argv[3], created if it is new, and mark that it has been seen now."""
+    consumer = group.consumers.get(cx.argv[3])
+    if consumer is None:
+        return add_consumer(cx, cx.argv[1], group, cx.argv[3])
+    consumer.seen_ms = cx.state.now_ms
+    return consumer
+
+
 def xclaim(cx: Context) -> object:
     """XCLAIM key group consumer min-idle id [...] [IDLE|TIME ms] [RETRYCOUNT n] [FORCE] [JUSTID] [LASTID id]."""
     argv = cx.argv
@@ -393,15 +412,17 @@ def xclaim(cx: Context) -> object:
     last_id_moved = options.last_id > group.last_id
     if last_id_moved:
         group.last_id = options.last_id
-    consumer = seen_consumer(cx, argv[1], group, argv[3])
-    claim = _Claim(cx, stream, group, consumer, options.just_id)
+    claim = _Claim(cx, stream, group, _claimer(cx, group), options.just_id)
     dirty = cx.state.dirty
-    for ident in options.idents:
+    for i in range(len(options.idents)):
+        ident = options.idents[i]
+        text = argv[5 + i]
         packed = claim.entry(ident)
-        if packed is None:
-            claim.drop(ident)
-            continue
         nack = group.pending.get(ident)
+        if packed is None:
+            if nack is not None:
+                claim.drop(nack, text)
+            continue
         if nack is None:
             if not options.force:
                 continue
@@ -409,9 +430,11 @@ def xclaim(cx: Context) -> object:
             group.pending.add(nack)
         elif min_idle_ms and now_ms - nack.delivered_ms < min_idle_ms:
             continue
-        claim.take(nack, packed, options.delivered_ms, options.count)
+        claim.take(nack, packed, options.delivered_ms, options.count, text)
     if last_id_moved and cx.state.dirty == dirty:
+        propagate_group_id(cx, argv[1], argv[2], group)
         cx.state.dirty += 1
+    cx.prevent_propagation()
     return claim.reply()
 
 
@@ -440,8 +463,8 @@ def xautoclaim(cx: Context) -> object:
         raise no_key_or_group(argv[1], argv[2])
     if count * _ID_BYTES > _MEMORY_MAX:
         raise CommandError(XAUTOCLAIM_MEMORY)
-    consumer = seen_consumer(cx, argv[1], group, argv[3])
-    claim = _Claim(cx, stream, group, consumer, just_id)
+    cx.prevent_propagation()
+    claim = _Claim(cx, stream, group, _claimer(cx, group), just_id)
     return _claim_idle(cx, group, claim, start, min_idle_ms, count)
 
 
@@ -453,13 +476,14 @@ def _claim_idle(cx: Context, group: Group, claim: _Claim, start: int, min_idle_m
     nack = group.pending.first_from(start)
     while nack is not None and tries > 0 and count > 0:
         tries -= 1
+        text = id_text(nack.ident)
         packed = claim.entry(nack.ident)
         if packed is None:
-            claim.drop(nack.ident)
-            removed.append(id_text(nack.ident))
+            claim.drop(nack, text)
+            removed.append(text)
             count -= 1
         elif not min_idle_ms or now_ms - nack.delivered_ms >= min_idle_ms:
-            claim.take(nack, packed, now_ms, -1)
+            claim.take(nack, packed, now_ms, -1, text)
             count -= 1
         nack = group.pending.first_from(nack.ident + 1)
     return [id_text(0 if nack is None else nack.ident), claim.reply(), removed]

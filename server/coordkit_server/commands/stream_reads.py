@@ -8,6 +8,7 @@ from typing import Final
 
 from coordkit_server.commands.args import integer, timeout_ms_us
 from coordkit_server.commands.stream_ids import as_stream, strict_id
+from coordkit_server.commands.stream_propagation import propagate_claim, propagate_consumer, propagate_group_id
 from coordkit_server.context import BLOCKING, READONLY, WRITE, Command, Context, KeySpec
 from coordkit_server.datatypes.stream import StreamValue
 from coordkit_server.datatypes.stream_entry import ID_MAX, id_text
@@ -37,14 +38,15 @@ class ReadRequest:
         self.wait_us: int = _NO_BLOCK
         self.count: int = 0
         self.noack: bool = False
-        self.group: bytes | None = None
+        self.group: bytes = b""
+        self._group_given: bool = False
         self.consumer: bytes = b""
         self.first: int = 0  # place of the first key
         self.streams: int = 0
         self._read(cx, in_group)
         if self.first == 0:
             raise syntax_error()
-        if in_group and self.group is None:
+        if in_group and not self._group_given:
             raise CommandError(XREADGROUP_NO_GROUP)
 
     def _read(self, cx: Context, in_group: bool) -> None:
@@ -69,6 +71,7 @@ class ReadRequest:
             elif word == b"GROUP" and more >= 2:
                 if not in_group:
                     raise CommandError(XREAD_GROUP)
+                self._group_given = True
                 self.group = argv[at + 1]
                 self.consumer = argv[at + 2]
                 at += 2
@@ -143,7 +146,6 @@ def _without_last(argv: list[bytes], at: int, idents: list[int]) -> list[bytes]:
 def xreadgroup(cx: Context) -> object:
     """XREADGROUP GROUP group consumer [COUNT n] [BLOCK ms] [NOACK] STREAMS key [...] >|id [...] -> entries by key."""
     request = ReadRequest(cx, in_group=True)
-    name = request.group
     argv = cx.argv
     first = request.first
     streams: list[StreamValue] = []
@@ -151,22 +153,28 @@ def xreadgroup(cx: Context) -> object:
     idents: list[int] = []
     for at in range(first, first + request.streams):
         stream = as_stream(cx.db.lookup_read(argv[at]))
-        group = None if stream is None or name is None else stream.groups.get(name)
+        group = None if stream is None else stream.groups.get(request.group)
         if stream is None or group is None:
-            raise no_key_or_group(argv[at], name or b"", b" in XREADGROUP with GROUP option")
+            raise no_key_or_group(argv[at], request.group, b" in XREADGROUP with GROUP option")
         text = argv[at + request.streams]
         if text == b"$":
             raise CommandError(XREADGROUP_LAST)
         idents.append(_NEW if text == b">" else strict_id(text))
         streams.append(stream)
         groups.append(group)
+    cx.prevent_propagation()  # what this changes is propagated as claims
     found: list[object] = []
     for i in range(request.streams):
-        consumer = seen_consumer(cx, argv[first + i], groups[i], request.consumer)
+        consumer = groups[i].consumers.get(request.consumer)
+        if consumer is None:
+            consumer = add_consumer(cx, argv[first + i], groups[i], request.consumer)
+            if request.noack:
+                propagate_consumer(cx, argv[first + i], request.group, request.consumer)
+        consumer.seen_ms = cx.state.now_ms
         if idents[i] != _NEW:
             entries: object = _history(cx, streams[i], consumer, idents[i], request.count)
         elif streams[i].last_entry_id() > groups[i].last_id:
-            entries = _deliver(cx, streams[i], groups[i], consumer, request)
+            entries = _deliver(cx, argv[first + i], streams[i], groups[i], consumer, request)
         else:
             continue
         cx.state.dirty += 1
@@ -180,15 +188,6 @@ def xreadgroup(cx: Context) -> object:
     return cx.block(b"stream", keys, request.wait_us, NULL_ARRAY, wakes_on_missing=True)
 
 
-def seen_consumer(cx: Context, key: bytes, group: Group, name: bytes) -> Consumer:
-    """Return the consumer called `name`, created if it is new, and mark that it has been seen now."""
-    consumer = group.consumers.get(name)
-    if consumer is None:
-        return add_consumer(cx, key, group, name)
-    consumer.seen_ms = cx.state.now_ms
-    return consumer
-
-
 def add_consumer(cx: Context, key: bytes, group: Group, name: bytes) -> Consumer:
     """Return a new consumer of `group`, counted and announced."""
     cx.state.dirty += 1
@@ -196,7 +195,9 @@ def add_consumer(cx: Context, key: bytes, group: Group, name: bytes) -> Consumer
     return group.add_consumer(name, cx.state.now_ms)
 
 
-def _deliver(cx: Context, stream: StreamValue, group: Group, consumer: Consumer, request: ReadRequest) -> object:
+def _deliver(
+    cx: Context, key: bytes, stream: StreamValue, group: Group, consumer: Consumer, request: ReadRequest
+) -> object:
     """Return the entries that `group` has not had, which go to `consumer` and await its acknowledgement."""
     start = group.last_id + 1
     parts = [b""]
@@ -204,11 +205,17 @@ def _deliver(cx: Context, stream: StreamValue, group: Group, consumer: Consumer,
     parts[0] = array_head(size)
     idents = stream.ids_from(start, size)
     stream.count_read(group, idents)
-    if not request.noack:
-        now_ms = cx.state.now_ms
-        for ident in idents:
-            group.deliver(ident, consumer, now_ms)
-        consumer.active_ms = now_ms
+    if request.noack:
+        if cx.propagates():
+            propagate_group_id(cx, key, request.group, group)
+        return WireReply(parts)
+    now_ms = cx.state.now_ms
+    followed = cx.propagates()
+    for ident in idents:
+        nack = group.deliver(ident, consumer, now_ms)
+        if followed:
+            propagate_claim(cx, key, request.group, ident, nack, id_text(ident))
+    consumer.active_ms = now_ms
     return WireReply(parts)
 
 

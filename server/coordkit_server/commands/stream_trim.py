@@ -44,7 +44,11 @@ class StreamOptions:
         self.limit: int = 0
         self._limit_given: bool = False
         self._read(cx.argv, adds)
+        if cx.session.obeyed:  # LIMIT was honoured where this command comes from
+            self._limit_given = False
         self._settle_limit(cx.services.limits.stream_node_max_entries, adds)
+        if cx.session.obeyed:
+            self.limit = 0
 
     def _read(self, argv: list[bytes], adds: bool) -> None:
         """Read options up to the id, or up to the end for XTRIM."""

@@ -5,6 +5,7 @@ Map: adding, ranges, removing, XSETID, rows.  XREAD is in stream_reads, groups i
 
 from coordkit_server.commands.args import integer
 from coordkit_server.commands.stream_ids import as_stream, interval_end, interval_start, stream_of, strict_id
+from coordkit_server.commands.stream_propagation import settled_argv
 from coordkit_server.commands.stream_trim import NO_TRIM, StreamOptions
 from coordkit_server.context import DENYOOM, FAST, KEY1, READONLY, WRITE, Command, Context
 from coordkit_server.datatypes.stream import StreamValue
@@ -58,7 +59,19 @@ def xadd(cx: Context) -> object:
     cx.db.notify(STREAM, b"xadd", key)
     if options is not None and options.strategy != NO_TRIM and options.trim(stream):
         cx.db.notify(STREAM, b"xtrim", key)
+    if cx.propagates():
+        _rewrite_xadd(cx, stream, options, text)
     return text
+
+
+def _rewrite_xadd(cx: Context, stream: StreamValue, options: StreamOptions | None, text: bytes) -> None:
+    """Let the entry be repeated with the id that it has got."""
+    if options is None:
+        settled = cx.argv[:]
+        settled[2] = text
+    else:
+        settled = settled_argv(cx.argv, options, stream, text)
+    cx.rewrite(settled)
 
 
 def _append(cx: Context, stream: StreamValue, ident: int, options: StreamOptions | None, at: int) -> bytes:
@@ -143,6 +156,8 @@ def xtrim(cx: Context) -> object:
     removed = options.trim(stream)
     if removed:
         _note_removal(cx, b"xtrim", removed)
+        if cx.propagates():
+            cx.rewrite(settled_argv(cx.argv, options, stream, None))
     return removed
 
 

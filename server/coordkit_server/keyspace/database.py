@@ -335,9 +335,8 @@ class Database:
         self._order, other._order = other._order, self._order
         self._expiring, other._expiring = other._expiring, self._expiring
         for database in (self, other):
-            for key in database.waiting:
-                if key in database._entries:
-                    self.state.ready.append((database, key))
+            for key in database.waiting:  # also for those who wait that a key goes away
+                self.state.ready.append((database, key))
 
 
 def type_name(value: object) -> bytes:
