@@ -149,6 +149,7 @@ BAD_KEY_COUNT: Final = b"ERR Bad number of keys provided"
 FUNCTION_NOT_FOUND: Final = b"ERR Function not found"
 LIBRARY_NOT_FOUND: Final = b"ERR Library not found"
 SCRIPT_FLUSH_MODE: Final = b"ERR SCRIPT FLUSH only support SYNC|ASYNC option"
+RESTORE_POLICY: Final = b"ERR Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE."
 FUNCTION_FLUSH_MODE: Final = b"ERR FUNCTION FLUSH only supports SYNC|ASYNC option"
 SCRIPT_KILLED: Final = b"ERR Script killed by user with SCRIPT KILL..."
 UNKILLABLE: Final = (

@@ -1,4 +1,4 @@
-"""Functions (group "scripting"): FCALL, FCALL_RO, FUNCTION DELETE, FLUSH, HELP, KILL, LIST, LOAD, STATS."""
+"""Functions (group "scripting"): FCALL, FCALL_RO, FUNCTION and its subcommands."""
 
 from typing import Final
 
@@ -22,17 +22,22 @@ from coordkit_server.context import (
 )
 from coordkit_server.errors import (
     BAD_KEY_COUNT,
+    BAD_PAYLOAD,
     BUSY_SCRIPT,
     FUNCTION_FLUSH_MODE,
     FUNCTION_NOT_FOUND,
     LIBRARY_NOT_FOUND,
     NEGATIVE_KEYS,
+    RESTORE_POLICY,
     TOO_MANY_KEYS,
     CommandError,
     subcommand_syntax,
     wrong_arity,
 )
 from coordkit_server.glob import match
+from coordkit_server.persistence import rdb_format as rdb
+from coordkit_server.persistence.dump import BadChecksum, opened, seal
+from coordkit_server.persistence.packed import BadFormat
 from coordkit_server.resp.reply import OK, MapReply, SetReply, Simple
 from coordkit_server.scripting.cache import FLAG_NAMES, ScriptError
 from coordkit_server.scripting.functions import ENGINE_NAME, Function, Library
@@ -41,6 +46,8 @@ _HELP: Final[list[bytes]] = [
     b"FUNCTION <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     b"DELETE <library>",
     b"    Remove a library.",
+    b"DUMP",
+    b"    Turn all libraries into bytes.",
     b"FLUSH [ASYNC|SYNC]",
     b"    Remove all libraries.",
     b"KILL",
@@ -49,6 +56,8 @@ _HELP: Final[list[bytes]] = [
     b"    Describe the libraries and their functions.",
     b"LOAD [REPLACE] <code>",
     b"    Load a library.",
+    b"RESTORE <payload> [FLUSH|APPEND|REPLACE]",
+    b"    Load the libraries of a DUMP, in place of all, if no name is taken, or over those with the same names.",
     b"STATS",
     b"    Tell which function is running, and how many libraries and functions there are.",
     b"HELP",
@@ -87,6 +96,15 @@ def function_delete(cx: Context) -> object:
         raise CommandError(LIBRARY_NOT_FOUND)
     cx.state.dirty += 1
     return OK
+
+
+def function_dump(cx: Context) -> object:
+    """FUNCTION DUMP -> all libraries as bytes."""
+    writer = rdb.Writer(compress=cx.services.config.flag("rdbcompression"))
+    for library in script_host(cx).functions().libraries.values():
+        writer.byte(rdb.FUNCTION_2)
+        writer.string(library.code)
+    return seal(writer.collected())
 
 
 def function_flush(cx: Context) -> object:
@@ -169,6 +187,43 @@ def function_load(cx: Context) -> object:
     return name
 
 
+def function_restore(cx: Context) -> object:
+    """FUNCTION RESTORE payload [FLUSH|APPEND|REPLACE] -> OK."""
+    argv = cx.argv
+    if len(argv) > 4:
+        raise CommandError(subcommand_syntax(b"FUNCTION", argv[1]))
+    policy = argv[3].upper() if len(argv) == 4 else b"APPEND"
+    if policy not in (b"APPEND", b"FLUSH", b"REPLACE"):
+        raise CommandError(RESTORE_POLICY)
+    try:
+        reader = rdb.Reader(opened(argv[2], check_sum=not cx.services.skip_checksums))
+    except BadChecksum as error:
+        raise CommandError(BAD_PAYLOAD) from error
+    try:
+        codes = _codes(reader)
+        script_host(cx).functions().restore(codes, replace=policy == b"REPLACE", flush=policy == b"FLUSH")
+    except ScriptError as error:
+        raise CommandError(error.message) from error
+    cx.state.dirty += 1
+    return OK
+
+
+def _codes(reader: rdb.Reader) -> list[bytes]:
+    """Return the sources of the libraries in a payload.  Raises ScriptError."""
+    codes: list[bytes] = []
+    while reader.has(1):
+        kind = reader.byte()
+        if kind == rdb.FUNCTION_PRE_GA:
+            raise ScriptError(b"ERR Pre-GA function format not supported")
+        if kind != rdb.FUNCTION_2:
+            raise ScriptError(b"ERR given type is not a function")
+        try:
+            codes.append(reader.string())
+        except BadFormat as error:
+            raise ScriptError(b"ERR Failed loading library data") from error
+    return codes
+
+
 def function_stats(cx: Context) -> object:
     """FUNCTION STATS -> the running function, and counts of libraries and functions."""
     host = script_host(cx)
@@ -215,11 +270,13 @@ def commands() -> list[Command]:
             summary=b"Manages libraries of functions.",
             subcommands=[
                 Command(b"DELETE", 3, NOSCRIPT | WRITE, function_delete, since=since),
+                Command(b"DUMP", 2, NOSCRIPT, function_dump, since=since),
                 Command(b"FLUSH", -2, NOSCRIPT | WRITE, function_flush, since=since),
                 Command(b"HELP", 2, LOADING | STALE, function_help, since=since),
                 Command(b"KILL", 2, NOSCRIPT | ALLOW_BUSY, function_kill, since=since),
                 Command(b"LIST", -2, NOSCRIPT, function_list, since=since),
                 Command(b"LOAD", -3, NOSCRIPT | WRITE | DENYOOM, function_load, since=since),
+                Command(b"RESTORE", -3, NOSCRIPT | WRITE | DENYOOM, function_restore, since=since),
                 Command(b"STATS", 2, NOSCRIPT | ALLOW_BUSY, function_stats, since=since),
             ],
         ),

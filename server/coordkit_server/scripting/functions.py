@@ -1,6 +1,6 @@
 """Libraries of functions: what FUNCTION LOAD keeps.
 
-Map: Function, Library, Functions (load, delete, flush, join), parse_metadata.
+Map: Function, Library, Functions (load, delete, flush, restore), parse_metadata.
 """
 
 from typing import Final
@@ -97,6 +97,56 @@ class Functions:
         """Give back what the interpreter keeps of a library."""
         for function in library.functions:
             self.engine.forget(function.number)
+
+    def restore(self, codes: list[bytes], *, replace: bool, flush: bool) -> None:
+        """Load several libraries at once: `replace` those with the same names, `flush` all others first.
+
+        Raises ScriptError and then leaves everything as it was."""
+        fresh: list[Library] = []
+        try:
+            for code in codes:
+                fresh.append(self._compile_beside(code, fresh))
+            if not flush:
+                self._check_joins(fresh, replace)
+        except ScriptError:
+            for library in fresh:
+                self.forget(library)
+            raise
+        if flush:
+            self.flush()
+        for library in fresh:
+            self.put(library)
+
+    def _compile_beside(self, code: bytes, others: list[Library]) -> Library:
+        """Return the library `code`, which shares no name with `others`.  Raises ScriptError."""
+        name, skip = parse_metadata(code)
+        taken: set[bytes] = set()
+        for other in others:
+            if other.name == name:
+                raise ScriptError(b"ERR Library '" + name + b"' already exists")
+            for function in other.functions:
+                taken.add(function.name.lower())
+        library = self.compile(name, code, skip)
+        for function in library.functions:
+            if function.name.lower() in taken:
+                self.forget(library)
+                raise ScriptError(b"ERR Function " + function.name + b" already exists")
+        return library
+
+    def _check_joins(self, fresh: list[Library], replace: bool) -> None:
+        """Raise ScriptError unless the libraries `fresh` may join those that exist."""
+        going: list[Function] = []
+        for library in fresh:
+            old = self.libraries.get(library.name)
+            if old is not None:
+                if not replace:
+                    raise ScriptError(b"ERR Library " + library.name + b" already exists")
+                going.extend(old.functions)
+        for library in fresh:
+            for function in library.functions:
+                other = self.find(function.name)
+                if other is not None and other not in going:
+                    raise ScriptError(b"ERR Function " + function.name + b" already exists")
 
     def flush(self) -> None:
         """Remove all libraries."""
