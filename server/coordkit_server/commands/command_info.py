@@ -6,40 +6,23 @@ Map: one row as COMMAND INFO replies it, COMMAND DOCS, COUNT, LIST, GETKEYS; row
 from typing import Final
 
 from coordkit_server import glob
+from coordkit_server.commands.acl_categories import categories
+from coordkit_server.commands.help import help_reply
+from coordkit_server.commands.key_specs import FoundKey, find_keys, flags_reply, specifications, tips
 from coordkit_server.context import (
-    ADMIN,
-    BLOCKING,
-    FAST,
     FLAG_NAMES,
     LOADING,
     MOVABLE_KEYS,
-    PUBSUB,
-    READONLY,
+    NO_MANDATORY_KEYS,
     STALE,
-    WRITE,
     Command,
     Context,
-    KeySpec,
 )
 from coordkit_server.errors import CommandError, syntax_error, wrong_arity
 from coordkit_server.resp.reply import NULL_ARRAY, MapReply, SetReply, Simple
 
-# ACL category of each command group; groups without one (server) have only the categories of their flags
-_GROUP_CATEGORIES: Final[dict[bytes, bytes]] = {
-    b"bitmap": b"@bitmap",
-    b"connection": b"@connection",
-    b"generic": b"@keyspace",
-    b"geo": b"@geo",
-    b"hash": b"@hash",
-    b"hyperloglog": b"@hyperloglog",
-    b"list": b"@list",
-    b"scripting": b"@scripting",
-    b"set": b"@set",
-    b"sorted-set": b"@sortedset",
-    b"stream": b"@stream",
-    b"string": b"@string",
-    b"transactions": b"@transaction",
-}
+_SPECS: Final = specifications()
+_TIPS: Final = tips()
 
 
 def command_row(row: Command) -> list[object]:
@@ -48,6 +31,8 @@ def command_row(row: Command) -> list[object]:
     if row.subcommands is not None:
         for sub in row.subcommands.values():
             subcommands.append(command_row(sub))
+    tips: list[object] = []
+    tips.extend(_TIPS.get(row.full_name, []))
     return [
         row.full_name,
         row.arity,
@@ -55,9 +40,9 @@ def command_row(row: Command) -> list[object]:
         row.keys.first,
         row.keys.last,
         row.keys.step,
-        SetReply(_categories(row)),
-        SetReply([]),
-        SetReply(_key_specs(row)),
+        SetReply([Simple(category) for category in categories(row)]),
+        SetReply(tips),
+        SetReply([spec.reply() for spec in _SPECS.get(row.full_name, [])]),
         subcommands,
     ]
 
@@ -70,35 +55,6 @@ def _flags(row: Command) -> list[object]:
         if flags & bit:
             names.append(Simple(name))
     return names
-
-
-def _categories(row: Command) -> list[object]:
-    """Return the ACL categories that flags and group imply."""
-    names: list[object] = []
-    for bit, name in ((WRITE, b"@write"), (READONLY, b"@read"), (ADMIN, b"@admin"), (PUBSUB, b"@pubsub")):
-        if row.flags & bit:
-            names.append(Simple(name))
-    own = _GROUP_CATEGORIES.get(row.group)
-    if own is not None:
-        names.append(Simple(own))
-    names.append(Simple(b"@fast" if row.flags & FAST else b"@slow"))
-    if row.flags & BLOCKING:
-        names.append(Simple(b"@blocking"))
-    if row.flags & ADMIN:
-        names.append(Simple(b"@dangerous"))
-    return names
-
-
-def _key_specs(row: Command) -> list[object]:
-    """Return where the keys stand as one range specification; movable keys are found by COMMAND GETKEYS."""
-    spec = row.keys
-    if spec.first == 0:
-        return []
-    flags: list[object] = [Simple(b"RW" if row.flags & WRITE else b"RO"), Simple(b"access")]
-    begin = MapReply([b"type", b"index", b"spec", MapReply([b"index", spec.first])])
-    last = spec.last if spec.last < 0 else spec.last - spec.first
-    find = MapReply([b"type", b"range", b"spec", MapReply([b"lastkey", last, b"keystep", spec.step, b"limit", 0])])
-    return [MapReply([b"flags", SetReply(flags), b"begin_search", begin, b"find_keys", find])]
 
 
 def command(cx: Context) -> object:
@@ -150,9 +106,7 @@ def _passes(row: Command, by: bytes, value: bytes) -> bool:
     if by == b"PATTERN":
         return glob.match(value.lower(), row.full_name)
     if by == b"ACLCAT":
-        for category in _categories(row):
-            if isinstance(category, Simple) and category.text == b"@" + value.lower():
-                return True
+        return b"@" + value.lower() in categories(row)
     return False
 
 
@@ -189,33 +143,55 @@ def _docs(row: Command) -> object:
 
 def command_getkeys(cx: Context) -> object:
     """COMMAND GETKEYS command [arg ...] -> its keys."""
-    return list(_keys_of(cx)[1])
+    argv = cx.argv[2:]
+    return [argv[position] for position, _ in _keys_of(cx, argv)]
 
 
 def command_getkeysandflags(cx: Context) -> object:
     """COMMAND GETKEYSANDFLAGS command [arg ...] -> pairs of key and flags."""
-    row, keys = _keys_of(cx)
-    flags: list[object] = [Simple(b"RW" if row.flags & WRITE else b"RO"), Simple(b"access")]
-    return [[key, SetReply(flags)] for key in keys]
-
-
-def _keys_of(cx: Context) -> tuple[Command, list[bytes]]:
-    """Return the row and the keys of the command in the arguments; raises as COMMAND GETKEYS does."""
     argv = cx.argv[2:]
+    return [[argv[position], flags_reply(flags)] for position, flags in _keys_of(cx, argv)]
+
+
+def _keys_of(cx: Context, argv: list[bytes]) -> list[FoundKey]:
+    """Return the keys of the command `argv`; raises as COMMAND GETKEYS does."""
     row = cx.services.require_runner().find(argv)
     if row is None:
         raise CommandError(b"ERR Invalid command specified")
+    specs = [spec for spec in _SPECS.get(row.full_name, []) if not spec.has_flag(b"not_key")]
+    if not specs:
+        raise CommandError(b"ERR The command has no key arguments")
     if not (len(argv) == row.arity or (row.arity < 0 and len(argv) >= -row.arity)):
         raise CommandError(b"ERR Invalid number of arguments specified for command")
-    spec: KeySpec = row.keys
-    if spec.first == 0 and spec.finder is None:
-        raise CommandError(b"ERR The command has no key arguments")
-    positions = spec.positions(argv)
-    if positions is None:
+    found = find_keys(row.full_name, specs, argv)
+    if not found:
+        if row.flags & NO_MANDATORY_KEYS:
+            return []
         raise CommandError(b"ERR Invalid arguments specified for command")
-    if not positions:
-        raise CommandError(b"ERR The command has no key arguments")
-    return row, [argv[position] for position in positions]
+    return found
+
+
+def command_help(cx: Context) -> object:
+    """COMMAND HELP -> lines of help."""
+    return help_reply(b"COMMAND", _HELP)
+
+
+_HELP: Final[list[bytes]] = [
+    b"(no subcommand)",
+    b"    Describe all commands.",
+    b"COUNT",
+    b"    Tell how many commands there are.",
+    b"DOCS [<command-name> [...]]",
+    b"    Document these commands, or all.",
+    b"GETKEYS <full-command>",
+    b"    Tell which arguments of a command are keys.",
+    b"GETKEYSANDFLAGS <full-command>",
+    b"    Tell which arguments of a command are keys, and what it does to them.",
+    b"INFO [<command-name> ...]",
+    b"    Describe these commands, or all.",
+    b"LIST [FILTERBY (MODULE|ACLCAT|PATTERN) <value>]",
+    b"    List the names of commands.",
+]
 
 
 def _command_container(cx: Context) -> object:
@@ -238,6 +214,7 @@ def commands() -> list[Command]:
             summary=b"Tells about the commands.",
             subcommands=[
                 Command(b"COUNT", 2, base, command_count, since=b"2.8.13"),
+                Command(b"HELP", 2, base, command_help, since=b"5.0.0"),
                 Command(b"DOCS", -2, base, command_docs, since=b"7.0.0"),
                 Command(b"GETKEYS", -3, base, command_getkeys, since=b"2.8.13"),
                 Command(b"GETKEYSANDFLAGS", -3, base, command_getkeysandflags, since=b"7.0.0"),
