@@ -33,6 +33,7 @@ def load_config(arguments: list[str]) -> Config:
     if path is not None:
         directives = read_file(path) + directives
     config = Config()
+    config.path = str(Path(path).absolute()) if path is not None else ""
     for name, value in merged(directives):
         if config.find(name) is None:
             raise UsageError(f"unknown option {name!r}; `coordkit-server --help` lists the common ones")

@@ -1,23 +1,31 @@
 """Configuration parameters: their types, defaults, limits, and the text forms of redis.conf and CONFIG GET/SET.
 
-Map: kinds and `Parameter`, PARAMETERS (the table), `Config` (the values).  Who needs to act on a change is told by
-the composition root (`ServerControl.apply_config`).
+The table is in `parameters`.  Who needs to act on a change is told by the composition root
+(`ServerControl.apply_config`).
 """
 
 from typing import Final
 
 from coordkit_server.glob import match
 from coordkit_server.keyspace.notify import format_flags, parse_flags
-from coordkit_server.numeric import INT64_MAX
-
-BOOL: Final = "bool"
-INT: Final = "int"
-MEMORY: Final = "memory"
-ENUM: Final = "enum"
-TEXT: Final = "text"
-NOTIFY: Final = "notify"
-SAVE: Final = "save"
-OUTPUT_LIMITS: Final = "output-limits"
+from coordkit_server.numeric import format_float, parse_float
+from coordkit_server.parameters import (
+    BOOL,
+    ENUM,
+    FLAGS,
+    INT,
+    MEMORY,
+    NOTIFY,
+    OCTAL,
+    OOM_SCORES,
+    OUTPUT_LIMITS,
+    PARAMETERS,
+    PERCENT,
+    PERCENTILES,
+    SAVE,
+    TEXT,
+    Parameter,
+)
 
 _UNITS: Final[list[tuple[str, int]]] = [
     ("kb", 1024),
@@ -27,139 +35,6 @@ _UNITS: Final[list[tuple[str, int]]] = [
     ("m", 1000 * 1000),
     ("g", 1000 * 1000 * 1000),
     ("b", 1),
-]
-
-
-class Parameter:
-    """One parameter.  `fixed`: only at start.  `alias`: another name for it (empty if none)."""
-
-    def __init__(
-        self,
-        name: str,
-        kind: str,
-        default: str,
-        *,
-        low: int = 0,
-        high: int = INT64_MAX,
-        choices: list[str] | None = None,
-        fixed: bool = False,
-        alias: str = "",
-    ) -> None:
-        self.name: Final = name
-        self.kind: Final = kind
-        self.default: Final = default
-        self.low: Final = low
-        self.high: Final = high
-        self.choices: Final = choices if choices is not None else []
-        self.fixed: Final = fixed
-        self.alias: Final = alias
-
-
-def _yes_no(name: str, default: str, *, fixed: bool = False, alias: str = "") -> Parameter:
-    return Parameter(name, BOOL, default, fixed=fixed, alias=alias)
-
-
-PARAMETERS: Final[list[Parameter]] = [
-    _yes_no("active-expire-enabled", "yes"),
-    _yes_no("activerehashing", "yes"),
-    Parameter("active-expire-effort", INT, "1", low=1, high=10),
-    _yes_no("aof-load-truncated", "yes"),
-    _yes_no("aof-timestamp-enabled", "no"),
-    _yes_no("aof-use-rdb-preamble", "yes"),
-    Parameter("appenddirname", TEXT, "appendonlydir", fixed=True),
-    Parameter("appendfilename", TEXT, "appendonly.aof", fixed=True),
-    Parameter("appendfsync", ENUM, "everysec", choices=["everysec", "always", "no"]),
-    _yes_no("appendonly", "no"),
-    Parameter("auto-aof-rewrite-min-size", MEMORY, "64mb"),
-    Parameter("auto-aof-rewrite-percentage", INT, "100"),
-    Parameter("bind", TEXT, "127.0.0.1 -::1", fixed=True),
-    Parameter("busy-reply-threshold", INT, "5000", alias="lua-time-limit"),
-    Parameter(
-        "client-output-buffer-limit",
-        OUTPUT_LIMITS,
-        "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
-    ),
-    Parameter("client-query-buffer-limit", MEMORY, "1gb", low=1024 * 1024),
-    Parameter("databases", INT, "16", low=1, high=65536, fixed=True),
-    _yes_no("daemonize", "no", fixed=True),
-    Parameter("dbfilename", TEXT, "dump.rdb"),
-    Parameter("dir", TEXT, "."),
-    Parameter("enable-debug-command", ENUM, "no", choices=["no", "yes", "local"], fixed=True),
-    Parameter("hash-max-listpack-entries", INT, "512", alias="hash-max-ziplist-entries"),
-    Parameter("hash-max-listpack-value", MEMORY, "64", alias="hash-max-ziplist-value"),
-    Parameter("hll-sparse-max-bytes", MEMORY, "3000"),
-    Parameter("hz", INT, "10", low=1, high=500),
-    Parameter("latency-monitor-threshold", INT, "0"),
-    _yes_no("latency-tracking", "yes"),
-    _yes_no("lazyfree-lazy-eviction", "no"),
-    _yes_no("lazyfree-lazy-expire", "no"),
-    _yes_no("lazyfree-lazy-server-del", "no"),
-    _yes_no("lazyfree-lazy-user-del", "no"),
-    _yes_no("lazyfree-lazy-user-flush", "no"),
-    Parameter("list-compress-depth", INT, "0"),
-    Parameter("list-max-listpack-size", INT, "-2", low=-(2**31), high=2**31 - 1, alias="list-max-ziplist-size"),
-    Parameter("logfile", TEXT, "", fixed=True),
-    Parameter(
-        "loglevel",
-        ENUM,
-        "notice",
-        choices=["debug", "verbose", "notice", "warning", "nothing"],
-    ),
-    Parameter("maxclients", INT, "10000", low=1, high=65535),
-    Parameter("maxmemory", MEMORY, "0"),
-    Parameter("maxmemory-policy", ENUM, "noeviction", choices=["noeviction"]),
-    Parameter("maxmemory-samples", INT, "5", low=1),
-    Parameter("min-replicas-max-lag", INT, "10", alias="min-slaves-max-lag"),
-    Parameter("min-replicas-to-write", INT, "0", alias="min-slaves-to-write"),
-    Parameter("notify-keyspace-events", NOTIFY, ""),
-    Parameter("owner-socket", TEXT, "", fixed=True),
-    Parameter("pidfile", TEXT, "", fixed=True),
-    Parameter("port", INT, "6379", high=65535, fixed=True),
-    Parameter(
-        "propagation-error-behavior",
-        ENUM,
-        "ignore",
-        choices=["ignore", "panic", "panic-on-replicas"],
-    ),
-    _yes_no("protected-mode", "yes"),
-    Parameter("proto-max-bulk-len", MEMORY, "512mb", low=1024 * 1024),
-    Parameter("rdb-key-save-delay", INT, "0", low=-(2**31), high=2**31 - 1),
-    _yes_no("rdbchecksum", "yes", fixed=True),
-    _yes_no("rdbcompression", "yes"),
-    Parameter("repl-backlog-size", MEMORY, "1mb", low=1),
-    Parameter("repl-backlog-ttl", INT, "3600"),
-    _yes_no("repl-diskless-sync", "yes"),
-    Parameter("repl-diskless-sync-delay", INT, "5"),
-    Parameter("repl-ping-replica-period", INT, "10", low=1, alias="repl-ping-slave-period"),
-    Parameter("repl-timeout", INT, "60", low=1),
-    _yes_no("replica-read-only", "yes", alias="slave-read-only"),
-    _yes_no("replica-serve-stale-data", "yes", alias="slave-serve-stale-data"),
-    Parameter("requirepass", TEXT, ""),
-    Parameter("sanitize-dump-payload", ENUM, "no", choices=["no", "yes", "clients"]),
-    Parameter("save", SAVE, ""),
-    Parameter("set-max-intset-entries", INT, "512"),
-    Parameter("set-max-listpack-entries", INT, "128"),
-    Parameter("set-max-listpack-value", MEMORY, "64"),
-    Parameter("slowlog-log-slower-than", INT, "10000", low=-1),
-    Parameter("slowlog-max-len", INT, "128"),
-    _yes_no("stop-writes-on-bgsave-error", "yes"),
-    Parameter("stream-node-max-bytes", MEMORY, "4096"),
-    Parameter("stream-node-max-entries", INT, "100"),
-    Parameter(
-        "supervised",
-        ENUM,
-        "no",
-        choices=["no", "auto", "upstart", "systemd"],
-        fixed=True,
-    ),
-    Parameter("tcp-backlog", INT, "511", fixed=True),
-    Parameter("tcp-keepalive", INT, "300"),
-    Parameter("timeout", INT, "0"),
-    Parameter("tracking-table-max-keys", INT, "1000000"),
-    Parameter("unixsocket", TEXT, "", fixed=True),
-    Parameter("unixsocketperm", TEXT, "0", fixed=True),
-    Parameter("zset-max-listpack-entries", INT, "128", alias="zset-max-ziplist-entries"),
-    Parameter("zset-max-listpack-value", MEMORY, "64", alias="zset-max-ziplist-value"),
 ]
 
 
@@ -173,6 +48,7 @@ class Config:
     def __init__(self) -> None:
         self.parameters: Final[dict[str, Parameter]] = {}
         self.values: Final[dict[str, str]] = {}
+        self.path: str = ""  # of the configuration file, absolute; empty if there is none
         for row in PARAMETERS:
             self.parameters[row.name] = row
             if row.alias:
@@ -206,30 +82,87 @@ class Config:
         lowered = [pattern.lower() for pattern in patterns]
         for name, row in self.parameters.items():
             for pattern in lowered:
-                if match(pattern, name.encode("ascii")):
+                exact = pattern == name.encode("ascii")
+                if exact or (not row.hidden and match(pattern, name.encode("ascii"))):
                     found[name] = self.values[row.name]
         return list(found.items())
 
     def canonical(self, row: Parameter, value: str) -> str:
         """Return `value` in the form CONFIG GET shows; raises ConfigError."""
-        if row.kind == BOOL:
+        kind = row.kind
+        if kind == BOOL:
             return _canonical_bool(value)
-        if row.kind == INT or row.kind == MEMORY:
+        if kind in (INT, MEMORY, PERCENT, OCTAL):
             return _canonical_number(row, value)
-        if row.kind == ENUM:
-            if value.lower() not in row.choices:
-                raise ConfigError("argument(s) must be one of the following: " + ", ".join(row.choices))
-            return value.lower()
-        if row.kind == NOTIFY:
+        if kind in (ENUM, FLAGS):
+            return _canonical_choice(row, value)
+        if kind == NOTIFY:
             flags = parse_flags(value)
             if flags is None:
                 raise ConfigError("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")
             return format_flags(flags)
-        if row.kind == SAVE:
+        if kind == SAVE:
             return _canonical_save(value)
-        if row.kind == OUTPUT_LIMITS:
+        if kind == OUTPUT_LIMITS:
             return _canonical_output_limits(value, self.values.get(row.name, row.default))
+        if kind == OOM_SCORES:
+            return _canonical_oom_scores(value)
+        if kind == PERCENTILES:
+            return _canonical_percentiles(value)
+        if kind == TEXT:
+            _check_text(row.name, value)
         return value
+
+
+def _check_text(name: str, value: str) -> None:
+    """Raise ConfigError for a text that its parameter cannot take."""
+    if name in ("dbfilename", "appendfilename", "appenddirname"):
+        what = "dirname" if name == "appenddirname" else "filename"
+        if "/" in value:
+            raise ConfigError(f"{name} can't be a path, just a {what}")
+        if not value and name != "dbfilename":
+            raise ConfigError(f"{name} can't be empty")
+
+
+def _canonical_choice(row: Parameter, value: str) -> str:
+    """Return one of the choices, or several of them for FLAGS; raises ConfigError."""
+    words = value.lower().split() if row.kind == FLAGS else [value.lower()]
+    for word in words:
+        if word not in row.choices:
+            raise ConfigError("argument(s) must be one of the following: " + ", ".join(row.choices))
+    if "save" in words and "nosave" in words:
+        raise ConfigError("shutdown options SAVE and NOSAVE can't be used simultaneously")
+    chosen = [choice for choice in row.choices if choice in words]
+    if len(chosen) > 1 and chosen[0] == "default":
+        del chosen[0]
+    if row.name == "oom-score-adj" and chosen == ["relative"]:
+        return "yes"
+    return " ".join(chosen) or row.choices[0]
+
+
+def _canonical_oom_scores(value: str) -> str:
+    """Return three ascending scores; raises ConfigError."""
+    words = value.split()
+    scores = [_parse_integer(word) for word in words]
+    if len(words) != 3:
+        raise ConfigError("wrong number of arguments")
+    for score in scores:
+        if score is None or not -2000 <= score <= 2000:
+            raise ConfigError("Invalid oom-score-adj-values, elements must be between -2000 and 2000.")
+    return " ".join(words)
+
+
+def _canonical_percentiles(value: str) -> str:
+    """Return percentiles, each from 0 to 100; raises ConfigError."""
+    shown: list[str] = []
+    for word in value.split():
+        percent = parse_float(word.encode("utf-8", "replace"))
+        if percent is None:
+            raise ConfigError("Invalid latency-tracking-info-percentiles parameters")
+        if not 0 <= percent <= 100:
+            raise ConfigError("latency-tracking-info-percentiles parameters should sit between [0.0,100.0]")
+        shown.append(format_float(percent).decode("ascii"))
+    return " ".join(shown)
 
 
 def _canonical_bool(value: str) -> str:
@@ -240,15 +173,49 @@ def _canonical_bool(value: str) -> str:
 
 
 def _canonical_number(row: Parameter, value: str) -> str:
-    """Return the digits of an integer or memory size within its limits."""
-    number = _parse_memory(value) if row.kind == MEMORY else _parse_integer(value)
+    """Return the digits of a number or memory size within its limits; raises ConfigError."""
+    if row.name == "hz":
+        value = _between(value, 1, 500)
+    if row.kind == PERCENT and value.endswith("%"):
+        share = _parse_integer(value[:-1])
+        if share is None or not 0 <= share <= -row.low:
+            raise ConfigError("argument must be a memory or percent value")
+        return value
+    if row.kind == INT:
+        number = _parse_integer(value)
+    elif row.kind == OCTAL:
+        number = _parse_octal(value)
+    else:
+        number = _parse_memory(value)
     if number is None:
-        if row.kind == MEMORY:
-            raise ConfigError("argument must be a memory value")
-        raise ConfigError("argument couldn't be parsed into an integer")
-    if not row.low <= number <= row.high:
+        raise ConfigError(_NOT_A_NUMBER[row.kind])
+    if not max(row.low, 0 if row.kind == PERCENT else row.low) <= number <= row.high:
+        if row.kind == OCTAL:
+            raise ConfigError(f"argument must be between {row.low:o} and {row.high:o} inclusive")
         raise ConfigError(f"argument must be between {row.low} and {row.high} inclusive")
-    return str(number)
+    return f"{number:o}" if row.kind == OCTAL else str(number)
+
+
+_NOT_A_NUMBER: Final = {
+    INT: "argument couldn't be parsed into an integer",
+    MEMORY: "argument must be a memory value",
+    PERCENT: "argument must be a memory or percent value",
+    OCTAL: "argument couldn't be parsed as an octal number",
+}
+
+
+def _between(value: str, low: int, high: int) -> str:
+    """Return an integer moved into its limits, anything else as it is."""
+    number = _parse_integer(value)
+    return value if number is None else str(min(max(number, low), high))
+
+
+def _parse_octal(value: str) -> int | None:
+    """Return the number that octal digits spell, None if they are none."""
+    for digit in value:
+        if digit not in "01234567":
+            return None
+    return int(value, 8) if value else None
 
 
 def _parse_integer(value: str) -> int | None:

@@ -12,6 +12,7 @@ from coordkit_server import glob
 from coordkit_server.commands.args import integer, number
 from coordkit_server.commands.digest import value_digest
 from coordkit_server.commands.keys import encoding_name
+from coordkit_server.commands.server import allowed
 from coordkit_server.commands.script_host import script_host
 from coordkit_server.context import ADMIN, LOADING, NOSCRIPT, STALE, Command, Context
 from coordkit_server.errors import NO_SUCH_KEY, CommandError, wrong_arity
@@ -36,15 +37,9 @@ NOT_ALLOWED: Final = (
 
 def check_allowed(cx: Context) -> None:
     """Raise unless enable-debug-command allows this client."""
-    mode = cx.services.config.text("enable-debug-command")
-    if mode == "yes" or (mode == "local" and _is_local(cx.session.address)):
+    if allowed(cx, "enable-debug-command"):
         return
     raise CommandError(NOT_ALLOWED)
-
-
-def _is_local(address: bytes) -> bool:
-    """Return True for a client on this machine."""
-    return address.startswith((b"127.", b"[::1]", b"/")) or b":" not in address
 
 
 def debug_set_disable_deny_scripts(cx: Context) -> object:

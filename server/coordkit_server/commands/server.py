@@ -1,7 +1,11 @@
 """Server commands (group "server"): CONFIG, DBSIZE, FLUSHALL, FLUSHDB, SHUTDOWN, SWAPDB, TIME."""
 
+from typing import Final
+
 from coordkit_server.commands.args import integer
+from coordkit_server.commands.help import help_reply
 from coordkit_server.config import ConfigError
+from coordkit_server.configrewrite import rewrite
 from coordkit_server.context import (
     ADMIN,
     ALLOW_BUSY,
@@ -118,6 +122,8 @@ def config_set(cx: Context) -> object:
             raise CommandError(b"ERR Unknown option or number of arguments for CONFIG SET - '" + shown + b"'")
         if row.fixed:
             raise _config_set_failed(shown, "can't set immutable config")
+        if row.protected and not allowed(cx, "enable-protected-configs"):
+            raise _config_set_failed(shown, "can't set protected config")
         for earlier, _ in before:
             if earlier == row.name:
                 raise _config_set_failed(shown, "duplicate parameter")
@@ -128,17 +134,58 @@ def config_set(cx: Context) -> object:
                 argv[at].decode("utf-8", "surrogateescape"),
                 argv[at + 1].decode("utf-8", "surrogateescape"),
             )
-            _apply(cx, argv[at])
+            _apply(cx, argv[at], before[at // 2 - 1][1])
         except (ConfigError, OSError) as error:
             _restore(cx, before)
-            raise _config_set_failed(argv[at], str(error)) from error
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            raise _config_set_failed(argv[at], reason) from error
     return OK
 
 
-def _apply(cx: Context, shown: bytes) -> None:
-    """Let the server take over the parameter `shown` names."""
+def allowed(cx: Context, parameter: str) -> bool:
+    """Return True if the parameter (no, yes, local) lets this client do what it guards."""
+    mode = cx.services.config.text(parameter)
+    return mode == "yes" or (mode == "local" and _is_local(cx.session.address))
+
+
+def _is_local(address: bytes) -> bool:
+    """Return True for a client on this machine."""
+    return address.startswith((b"127.", b"[::1]", b"/")) or b":" not in address
+
+
+def config_rewrite(cx: Context) -> object:
+    """CONFIG REWRITE -> OK; the configuration file holds the values of now."""
+    try:
+        rewrite(cx.services.config)
+    except ConfigError as error:
+        raise CommandError(b"ERR " + str(error).encode()) from error
+    except OSError as error:
+        reason = (error.strerror or str(error)).encode("utf-8", "replace")
+        raise CommandError(b"ERR Rewriting config file: " + reason) from error
+    return OK
+
+
+def config_help(cx: Context) -> object:
+    """CONFIG HELP -> lines of help."""
+    return help_reply(b"CONFIG", _HELP)
+
+
+_HELP: Final[list[bytes]] = [
+    b"GET <pattern> [<pattern> ...]",
+    b"    Tell the parameters that match, and their values.",
+    b"RESETSTAT",
+    b"    Start the counters of INFO again.",
+    b"REWRITE",
+    b"    Write the values of now to the configuration file.",
+    b"SET <parameter> <value> [<parameter> <value> ...]",
+    b"    Change parameters, all of them or none.",
+]
+
+
+def _apply(cx: Context, shown: bytes, before: str) -> None:
+    """Let the server take over the parameter `shown` names, if it had another value `before`."""
     row = cx.services.config.find(shown.decode("utf-8", "surrogateescape"))
-    if row is not None:
+    if row is not None and cx.services.config.text(row.name) != before:
         cx.services.control.apply_config(row.name)
 
 
@@ -185,7 +232,9 @@ def commands() -> list[Command]:
             summary=b"Reads and changes the configuration.",
             subcommands=[
                 Command(b"GET", -3, admin, config_get, since=b"2.0.0"),
+                Command(b"HELP", 2, LOADING | STALE, config_help, since=b"5.0.0"),
                 Command(b"RESETSTAT", 2, admin, config_resetstat, since=b"2.0.0"),
+                Command(b"REWRITE", 2, admin, config_rewrite, since=b"2.8.0"),
                 Command(b"SET", -4, admin, config_set, since=b"2.0.0"),
             ],
         ),
