@@ -14,7 +14,7 @@ from coordkit_server.clock import SystemClock
 from coordkit_server.config import Config, ConfigError
 from coordkit_server.configfile import UsageError, merged, read_arguments, read_file
 from coordkit_server.log import Log
-from coordkit_server.networking.listener import bind_tcp, bind_unix
+from coordkit_server.networking.listener import bind_addresses, bind_unix
 
 HELP = """usage: coordkit-server [FILE] [--OPTION VALUE ...]
 
@@ -52,16 +52,12 @@ def bind_all(config: Config) -> tuple[list[socket.socket], list[str]]:
     paths: list[str] = []
     backlog = config.number("tcp-backlog")
     port = config.number("port")
-    for word in config.text("bind").split() if port else []:
-        optional = word.startswith("-")
-        address = word.lstrip("-").replace("*", "0.0.0.0")  # noqa: S104 - what `*` means in redis.conf
-        try:
-            sockets.append(bind_tcp(address, port, backlog))
-        except OSError as error:
-            if not optional:
-                raise UsageError(
-                    f"Could not create server TCP listening socket {address}:{port}: {error.strerror}"
-                ) from error
+    try:
+        sockets.extend(bind_addresses(config.text("bind"), port, backlog))
+    except OSError as error:
+        raise UsageError(
+            f"Could not create server TCP listening socket {error.filename}:{port}: {error.strerror}"
+        ) from error
     path = config.text("unixsocket")
     if path:
         try:

@@ -13,7 +13,7 @@ from typing import Final
 
 from coordkit_server.clock import Clock
 from coordkit_server.commands.table import build_table
-from coordkit_server.config import Config
+from coordkit_server.config import Config, ConfigError
 from coordkit_server.context import ServerControl, Services
 from coordkit_server.cron import Cron, check_memory
 from coordkit_server.datatypes.limits import Limits
@@ -31,7 +31,7 @@ from coordkit_server.networking.connection import (
 )
 from coordkit_server.networking.eventloop import EventLoop, Handler, TurnHooks
 from coordkit_server.networking.forks import Forks
-from coordkit_server.networking.listener import Acceptor, Listener
+from coordkit_server.networking.listener import Acceptor, Listener, bind_addresses
 from coordkit_server.networking.poller import best_poller
 from coordkit_server.pubsub import PubSub
 from coordkit_server.replication.primary import Primary, SnapshotWriter
@@ -167,6 +167,7 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
         self._owners: int = 0
         self._owner_deadline_us: int = 0
         self._stopping: bool = False
+        self._running: bool = False
         for name in config.values:
             self.apply_config(name)
 
@@ -196,6 +197,7 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
 
         The collector's full passes would cost a tenth of the throughput, and what the server keeps has no cycles:
         what exists now is frozen, and collection runs from the cron."""
+        self._running = True
         gc.freeze()
         gc.disable()
         self.loop.run(self)
@@ -333,6 +335,25 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
             self.log.notice("The last owner has gone, shutting down")
             self.stop()
 
+    def _rebind(self, reason: str) -> None:
+        """Listen on the TCP addresses that the configuration names now; raises ConfigError with `reason`."""
+        config = self.services.config
+        old = [listener for listener in self._listeners if listener.socket.family != socket.AF_UNIX]
+        wanted = {word.lstrip("-") for word in config.text("bind").split()} if config.number("port") else set()
+        wanted_names = {(address, config.number("port")) for address in wanted}
+        if wanted_names and wanted_names == {listener.socket.getsockname()[:2] for listener in old}:
+            return
+        try:
+            fresh = bind_addresses(config.text("bind"), config.number("port"), config.number("tcp-backlog"))
+        except OSError as error:
+            self.log.warning(f"Could not listen on {error.filename}:{config.number('port')}: {error.strerror}")
+            raise ConfigError(reason) from error
+        for listener in old:
+            self._listeners.remove(listener)
+            listener.close(self.loop)
+        for sock in fresh:
+            self.listen(sock)
+
     # -- configuration -------------------------------------------------------------------------------------------
 
     def apply_config(self, name: str) -> None:
@@ -358,6 +379,12 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
             self.services.slowlog.trim()
         elif name == "client-output-buffer-limit":
             self._apply_output_limits(config.text(name).split())
+        elif name == "port" and self._running:
+            self._rebind("Unable to listen on this port. Check server logs.")
+        elif name == "bind" and self._running:
+            self._rebind("Failed to bind to specified addresses.")
+        elif name == "maxmemory-clients" and config.text(name) != "0":
+            raise ConfigError("this server does not evict clients; limit each with client-output-buffer-limit")
         elif name == "loglevel":
             self.log.set_level(config.text(name))
         elif name == "appendonly" and config.flag(name):

@@ -178,15 +178,17 @@ def _canonical_number(row: Parameter, value: str) -> str:
         value = _between(value, 1, 500)
     if row.kind == PERCENT and value.endswith("%"):
         share = _parse_integer(value[:-1])
-        if share is None or not 0 <= share <= -row.low:
+        if share is None or share < 0:
             raise ConfigError("argument must be a memory or percent value")
+        if share > -row.low:
+            raise ConfigError(f"percentage argument must be less or equal to {-row.low}")
         return value
     if row.kind == INT:
         number = _parse_integer(value)
     elif row.kind == OCTAL:
         number = _parse_octal(value)
     else:
-        number = _parse_memory(value)
+        number = parse_memory(value)
     if number is None:
         raise ConfigError(_NOT_A_NUMBER[row.kind])
     if not max(row.low, 0 if row.kind == PERCENT else row.low) <= number <= row.high:
@@ -224,7 +226,7 @@ def _parse_integer(value: str) -> int | None:
     return int(value) if digits.isascii() and digits.isdigit() else None
 
 
-def _parse_memory(value: str) -> int | None:
+def parse_memory(value: str) -> int | None:
     """Return the bytes that `value` (digits and an optional unit) stands for, None if malformed."""
     lower = value.lower()
     for unit, factor in _UNITS:
@@ -259,8 +261,8 @@ def _canonical_output_limits(value: str, current: str) -> str:
         limits[known[i]] = known[i + 1 : i + 4]
     for i in range(0, len(words), 4):
         name = "slave" if words[i] == "replica" else words[i]
-        hard = _parse_memory(words[i + 1])
-        soft = _parse_memory(words[i + 2])
+        hard = parse_memory(words[i + 1])
+        soft = parse_memory(words[i + 2])
         seconds = _parse_integer(words[i + 3])
         if name not in ("normal", "slave", "pubsub"):
             raise ConfigError("Invalid client class specified in buffer limit configuration.")

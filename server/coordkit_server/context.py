@@ -20,6 +20,7 @@ from coordkit_server.latency import Histogram, LatencyMonitor
 from coordkit_server.log import Log
 from coordkit_server.monitor import Monitors
 from coordkit_server.pause import Pause
+from coordkit_server.process import resident_bytes
 from coordkit_server.pubsub import PubSub
 from coordkit_server.replication.primary import Primary
 from coordkit_server.resp.reply import BLOCKED
@@ -400,6 +401,7 @@ class Services:
         self.run_id: Final = run_id
         self.log: Final = log
         self.started_us: Final = clock.now_us()
+        self.startup_bytes: Final = resident_bytes()
         self.stats: Final = Stats()
         self.slowlog: Final = SlowLog()
         self.latency: Final = LatencyMonitor()

@@ -2,20 +2,12 @@
 
 from typing import Final
 
+from coordkit_server.resp.request import quoted
 from coordkit_server.session import GATE_MONITOR, Session
 
 REDACTED: Final = b"(redacted)"
 # parameters of CONFIG SET whose values are never shown
 _SECRET_PARAMETERS: Final = frozenset([b"requirepass", b"masterauth", b"masteruser", b"tls-key-file-pass"])
-_ESCAPES: Final[dict[int, bytes]] = {
-    7: b"\\a",
-    8: b"\\b",
-    9: b"\\t",
-    10: b"\\n",
-    13: b"\\r",
-    34: b'\\"',
-    92: b"\\\\",
-}
 
 
 class Monitors:
@@ -45,18 +37,6 @@ class Monitors:
         line = b"+%d.%06d [%d %b] %b\r\n" % (now_us // 1_000_000, now_us % 1_000_000, db_index, source, words)
         for listener in self.sessions.values():
             listener.deliver_raw(line)
-
-
-def quoted(word: bytes) -> bytes:
-    """Return `word` in double quotes, with escapes for what cannot be printed."""
-    parts: list[bytes] = []
-    for char in word:
-        escape = _ESCAPES.get(char)
-        if escape is not None:
-            parts.append(escape)
-        else:
-            parts.append(b"%c" % char if 32 <= char < 127 else b"\\x%02x" % char)
-    return b'"' + b"".join(parts) + b'"'
 
 
 def redact(argv: list[bytes]) -> list[bytes]:

@@ -180,7 +180,7 @@ PARAMETERS: Final[list[Parameter]] = [
     Parameter("notify-keyspace-events", NOTIFY, ""),
     Parameter("oom-score-adj", ENUM, "no", choices=["no", "yes", "relative", "absolute"]),
     Parameter("oom-score-adj-values", OOM_SCORES, "0 200 800"),
-    Parameter("owner-socket", TEXT, "", fixed=True),
+    Parameter("owner-socket", TEXT, "", fixed=True, hidden=True),
     Parameter("pidfile", TEXT, "", fixed=True),
     Parameter("port", INT, "6379", high=65535),
     Parameter("proc-title-template", TEXT, "{title} {listen-addr} {server-mode}"),

@@ -106,8 +106,10 @@ def acl_genpass(cx: Context) -> object:
     if len(cx.argv) == 3:
         bits = integer(cx.argv[2])
         if not 0 < bits <= _BITS_MAX:
-            raise CommandError(b"ERR ACL GENPASS argument must be the number of bits for the output password, a "
-                               b"positive number up to %d" % _BITS_MAX)
+            raise CommandError(
+                b"ERR ACL GENPASS argument must be the number of bits for the output password, a "
+                b"positive number up to %d" % _BITS_MAX
+            )
     digits = (bits + 3) // 4
     return token_hex((digits + 1) // 2)[:digits].encode("ascii")
 

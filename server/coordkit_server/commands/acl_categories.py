@@ -56,8 +56,9 @@ _COMMAND_ROWS: Final = (
     b"command command|count command|docs command|getkeys command|getkeysandflags command|help command|info command|list"
 )
 _MORE: Final[list[tuple[bytes, bytes]]] = [
-    (b"@connection", _COMMAND_ROWS + b" wait waitaof"),
-    (b"@dangerous", b"flushall flushdb info keys migrate restore restore-asking role sort sort_ro swapdb"),
+    (b"@admin", b"lastsave role"),
+    (b"@connection", _COMMAND_ROWS + b" asking readonly readwrite wait waitaof"),
+    (b"@dangerous", b"flushall flushdb info keys lastsave migrate restore restore-asking role sort sort_ro swapdb"),
     (b"@keyspace", b"dbsize flushall flushdb swapdb"),
     (b"@list", b"sort sort_ro"),
     (b"@set", b"sort sort_ro"),

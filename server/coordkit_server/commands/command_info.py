@@ -64,7 +64,11 @@ def command(cx: Context) -> object:
 
 def _named(cx: Context, name: bytes) -> Command | None:
     """Return the command called `name` (`container|sub` for a subcommand), None if there is none."""
-    return cx.services.require_runner().find(name.split(b"|", 1))
+    parts = name.split(b"|")
+    row = cx.services.require_runner().find(parts)
+    if len(parts) > 1 and row is not None and b"|" not in row.full_name:
+        return None  # a command without subcommands was named with one
+    return row if len(parts) < 3 else None
 
 
 def command_info(cx: Context) -> object:

@@ -11,10 +11,14 @@ from typing import Final
 from coordkit_server import glob
 from coordkit_server.commands.args import integer, number
 from coordkit_server.commands.digest import value_digest
+from coordkit_server.commands.help import help_reply
 from coordkit_server.commands.keys import encoding_name
-from coordkit_server.commands.server import allowed
 from coordkit_server.commands.script_host import script_host
+from coordkit_server.commands.server import allowed
+from coordkit_server.config import ConfigError, parse_memory
+from coordkit_server.configrewrite import rewrite
 from coordkit_server.context import ADMIN, LOADING, NOSCRIPT, STALE, Command, Context
+from coordkit_server.datatypes.value import Value
 from coordkit_server.errors import NO_SUCH_KEY, CommandError, wrong_arity
 from coordkit_server.keyspace.database import Database
 from coordkit_server.resp.reply import (
@@ -29,6 +33,7 @@ from coordkit_server.resp.reply import (
     VerbatimReply,
 )
 
+_PACKED_MAX: Final = 1 << 32
 NOT_ALLOWED: Final = (
     b'ERR DEBUG command not allowed. If the enable-debug-command option is set to "local", you can run it from a '
     b"local connection, otherwise you need to set this option in the configuration file, and then restart the server."
@@ -74,6 +79,85 @@ def debug_stringmatch_len(cx: Context) -> object:
     """DEBUG STRINGMATCH-LEN length pattern -> 1 if a string of that many `a` matches."""
     check_allowed(cx)
     return 1 if glob.match(cx.argv[3], b"a" * integer(cx.argv[2])) else 0
+
+
+def debug_quicklist_packed_threshold(cx: Context) -> object:
+    """DEBUG QUICKLIST-PACKED-THRESHOLD size -> OK; lists here keep large elements as they keep small ones."""
+    check_allowed(cx)
+    size = parse_memory(cx.argv[2].decode("utf-8", "replace"))
+    if size is None or size > _PACKED_MAX:
+        raise CommandError(b"ERR argument must be a memory value bigger than 1 and smaller than 4gb")
+    return OK
+
+
+def debug_htstats(cx: Context) -> object:
+    """DEBUG HTSTATS dbid [full] -> the sizes of the database's tables."""
+    check_allowed(cx)
+    index = integer(cx.argv[2])
+    if not 0 <= index < len(cx.services.databases):
+        raise CommandError(b"ERR Out of range database")
+    database = cx.services.databases[index]
+    text = b"[Dictionary HT]\n" + _table_stats(len(database))
+    return VerbatimReply(b"txt", text + b"[Expires HT]\n" + _table_stats(database.volatile_count()))
+
+
+def debug_htstats_key(cx: Context) -> object:
+    """DEBUG HTSTATS-KEY key [full] -> the size of the value's table."""
+    check_allowed(cx)
+    entry = cx.db.peek(cx.argv[2])
+    if entry is None:
+        raise CommandError(NO_SUCH_KEY)
+    if encoding_name(entry.value) not in (b"hashtable", b"skiplist"):
+        raise CommandError(b"ERR The value stored at the specified key is not represented using an hash table")
+    value = entry.value
+    return VerbatimReply(b"txt", _table_stats(value.length() if isinstance(value, Value) else 0))
+
+
+def _table_stats(elements: int) -> bytes:
+    """Return what is known of a table: Python's do not tell their chains, and never rehash in steps."""
+    if elements == 0:
+        return b"No stats available for empty dictionaries\n"
+    return b"Hash table 0 stats (main hash table):\n number of elements: %d\n" % elements
+
+
+def debug_change_repl_id(cx: Context) -> object:
+    """DEBUG CHANGE-REPL-ID -> OK; replicas have to synchronise in full."""
+    check_allowed(cx)
+    cx.services.primary.change_id()
+    return OK
+
+
+def debug_config_rewrite(cx: Context) -> object:
+    """DEBUG CONFIG-REWRITE-FORCE-ALL -> OK; the configuration file names every parameter."""
+    check_allowed(cx)
+    try:
+        rewrite(cx.services.config, everything=True)
+    except (ConfigError, OSError) as error:
+        raise CommandError(b"ERR CONFIG-REWRITE-FORCE-ALL failed") from error
+    return OK
+
+
+def debug_listpack(cx: Context) -> object:
+    """DEBUG LISTPACK key -> OK if the value is a listpack."""
+    check_allowed(cx)
+    entry = cx.db.peek(cx.argv[2])
+    if entry is None:
+        raise CommandError(NO_SUCH_KEY)
+    if encoding_name(entry.value) != b"listpack":
+        raise CommandError(b"ERR Not a listpack encoded object.")
+    return Simple(b"Listpack structure printed on stdout")
+
+
+def debug_help(cx: Context) -> object:
+    """DEBUG HELP -> lines of help."""
+    row = cx.services.commands[b"DEBUG"]
+    lines: list[bytes] = []
+    for sub in (row.subcommands or {}).values():
+        usage, _, effect = (sub.handler.__doc__ or "").split("\n", 1)[0].partition(" -> ")
+        if sub.name != b"HELP" and usage:
+            lines.append(usage.removeprefix("DEBUG ").encode())
+            lines.append(b"    -> " + effect.encode())
+    return help_reply(b"DEBUG", lines)
 
 
 def debug_pause_cron(cx: Context) -> object:
@@ -217,16 +301,23 @@ def commands() -> list[Command]:
             debug_container,
             summary=b"Helps test suites; see enable-debug-command.",
             subcommands=[
+                Command(b"CHANGE-REPL-ID", 2, flags, debug_change_repl_id),
+                Command(b"CONFIG-REWRITE-FORCE-ALL", 2, flags, debug_config_rewrite),
                 Command(b"DIGEST", 2, flags, debug_digest),
                 Command(b"DIGEST-VALUE", -2, flags, debug_digest_value),
                 Command(b"ERROR", 3, flags, debug_error),
+                Command(b"HELP", 2, flags, debug_help),
+                Command(b"HTSTATS", -3, flags, debug_htstats),
+                Command(b"HTSTATS-KEY", -3, flags, debug_htstats_key),
                 Command(b"RELOAD", -2, flags, debug_refused),
                 Command(b"LOADAOF", 2, flags, debug_refused),
+                Command(b"LISTPACK", 3, flags, debug_listpack),
                 Command(b"LOG", 3, flags, debug_log),
                 Command(b"OBJECT", -3, flags, debug_object),
                 Command(b"PAUSE-CRON", 3, flags, debug_pause_cron),
                 Command(b"POPULATE", -3, flags, debug_populate),
                 Command(b"PROTOCOL", 3, flags, debug_protocol),
+                Command(b"QUICKLIST-PACKED-THRESHOLD", 3, flags, debug_quicklist_packed_threshold),
                 Command(b"SET-ACTIVE-EXPIRE", 3, flags, debug_set_active_expire),
                 Command(b"SET-DISABLE-DENY-SCRIPTS", 3, flags, debug_set_disable_deny_scripts),
                 Command(b"SET-SKIP-CHECKSUM-VALIDATION", 3, flags, debug_set_skip_checksum_validation),

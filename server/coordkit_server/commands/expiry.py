@@ -118,7 +118,7 @@ def pexpireat(cx: Context) -> object:
 
 def _remaining(cx: Context, in_seconds: bool, absolute: bool) -> object:
     """Return a time to live: -2 without the key, -1 without expiry."""
-    entry = cx.db.peek(cx.argv[1])
+    entry = cx.db.look_at(cx.argv[1])
     if entry is None:
         return -2
     at_ms = entry.expire_at_ms

@@ -12,7 +12,7 @@ from typing import Final
 from coordkit_server import REDIS_LEVEL, __version__
 from coordkit_server.commands.script_host import ScriptHost
 from coordkit_server.context import LOADING, STALE, Command, Context
-from coordkit_server.process import resident_bytes
+from coordkit_server.process import peak_bytes, resident_bytes
 from coordkit_server.replication.replica import STATE_NAMES
 from coordkit_server.resp.reply import VerbatimReply
 
@@ -81,7 +81,7 @@ def _blocking_keys(cx: Context) -> int:
 def _memory(cx: Context) -> Fields:
     """Return memory in use: of the whole process, since Python does not tell what its data takes."""
     used = resident_bytes()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    peak = peak_bytes()
     limit = cx.services.config.number("maxmemory")
     return [
         ("used_memory", used),

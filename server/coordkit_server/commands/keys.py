@@ -60,7 +60,7 @@ def exists(cx: Context) -> object:
     """EXISTS key [key ...] -> number of keys that exist; one named twice counts twice."""
     found = 0
     for i in range(1, len(cx.argv)):
-        if cx.db.lookup_read(cx.argv[i]) is not None:
+        if cx.db.look_at(cx.argv[i]) is not None:
             found += 1
     return found
 
@@ -69,14 +69,17 @@ def touch(cx: Context) -> object:
     """TOUCH key [key ...] -> number of keys that exist; their access time is now."""
     no_touch = cx.state.no_touch  # CLIENT NO-TOUCH is not meant for the command that does nothing else
     cx.state.no_touch = False
-    found = exists(cx)
+    found = 0
+    for i in range(1, len(cx.argv)):
+        if cx.db.lookup_read(cx.argv[i]) is not None:
+            found += 1
     cx.state.no_touch = no_touch
     return found
 
 
 def type_(cx: Context) -> object:
     """TYPE key -> string, list, set, zset, hash, stream or none."""
-    entry = cx.db.peek(cx.argv[1])
+    entry = cx.db.look_at(cx.argv[1])
     return _TYPE_NONE if entry is None else Simple(type_name(entry.value))
 
 

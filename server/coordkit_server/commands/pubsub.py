@@ -3,6 +3,7 @@
 from typing import Final
 
 from coordkit_server import glob, pubsub
+from coordkit_server.commands.help import help_reply
 from coordkit_server.context import (
     ALL_KEYS,
     FAST,
@@ -156,6 +157,25 @@ def _counts(registry: Registry, argv: list[bytes]) -> object:
     return items
 
 
+def pubsub_help(cx: Context) -> object:
+    """PUBSUB HELP -> lines of help."""
+    return help_reply(b"PUBSUB", _HELP)
+
+
+_HELP: Final[list[bytes]] = [
+    b"CHANNELS [<pattern>]",
+    b"    List the channels that have subscribers.",
+    b"NUMPAT",
+    b"    Count the patterns that clients subscribe to.",
+    b"NUMSUB [<channel> ...]",
+    b"    Count the subscribers of channels.",
+    b"SHARDCHANNELS [<pattern>]",
+    b"    List the shard channels that have subscribers.",
+    b"SHARDNUMSUB [<shardchannel> ...]",
+    b"    Count the subscribers of shard channels.",
+]
+
+
 def pubsub_container(cx: Context) -> object:
     """PUBSUB subcommand: never reached without one (arity)."""
     raise CommandError(b"ERR wrong number of arguments for 'pubsub' command")
@@ -190,6 +210,7 @@ def commands() -> list[Command]:
             summary=b"Tells about channels and subscribers.",
             subcommands=[
                 Command(b"CHANNELS", -2, read, pubsub_channels, since=b"2.8.0"),
+                Command(b"HELP", 2, LOADING | STALE, pubsub_help, since=b"6.2.0"),
                 Command(b"NUMPAT", 2, read, pubsub_numpat, since=b"2.8.0"),
                 Command(b"NUMSUB", -2, read, pubsub_numsub, since=b"2.8.0"),
                 Command(b"SHARDCHANNELS", -2, read, pubsub_shardchannels, since=b"7.0.0"),

@@ -1,6 +1,9 @@
 """SLOWLOG (group "server"): the slowest commands."""
 
+from typing import Final
+
 from coordkit_server.commands.args import integer_between
+from coordkit_server.commands.help import help_reply
 from coordkit_server.commands.server import container
 from coordkit_server.context import ADMIN, LOADING, STALE, Command, Context
 from coordkit_server.numeric import INT64_MAX
@@ -31,6 +34,21 @@ def slowlog_reset(cx: Context) -> object:
     return OK
 
 
+def slowlog_help(cx: Context) -> object:
+    """SLOWLOG HELP -> lines of help."""
+    return help_reply(b"SLOWLOG", _HELP)
+
+
+_HELP: Final[list[bytes]] = [
+    b"GET [<count>]",
+    b"    Show the newest entries (10; -1 for all): id, time, microseconds, arguments, address, client name.",
+    b"LEN",
+    b"    Tell how many entries there are.",
+    b"RESET",
+    b"    Drop all entries.",
+]
+
+
 def commands() -> list[Command]:
     """Return the row of SLOWLOG."""
     admin = ADMIN | LOADING | STALE
@@ -44,6 +62,7 @@ def commands() -> list[Command]:
             summary=b"Reads the log of slow commands.",
             subcommands=[
                 Command(b"GET", -2, admin, slowlog_get, since=b"2.2.12"),
+                Command(b"HELP", 2, LOADING | STALE, slowlog_help, since=b"6.2.0"),
                 Command(b"LEN", 2, admin, slowlog_len, since=b"2.2.12"),
                 Command(b"RESET", 2, admin, slowlog_reset, since=b"2.2.12"),
             ],

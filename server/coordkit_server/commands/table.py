@@ -1,10 +1,12 @@
 """The command table: the rows of every group, joined and checked."""
 
 from coordkit_server.commands import (
+    acl,
     bitfield,
     bitmaps,
     blocking_lists,
     client,
+    cluster,
     command_info,
     connection,
     counters,
@@ -19,6 +21,7 @@ from coordkit_server.commands import (
     keys,
     latency,
     lists,
+    lolwut,
     memory,
     monitoring,
     pubsub,
@@ -62,6 +65,10 @@ def build_table() -> dict[bytes, Command]:
         (b"pubsub", pubsub.commands()),
         (b"scripting", functions.commands()),
         (b"scripting", scripting.commands()),
+        (b"server", acl.commands()),
+        (b"cluster", cluster.cluster_commands()),
+        (b"server", cluster.module_commands()),
+        (b"server", lolwut.commands()),
         (b"server", command_info.commands()),
         (b"server", debug.commands()),
         (b"server", info.commands()),

@@ -103,6 +103,17 @@ class Database:
             entry.access_ms = state.now_ms
         return entry
 
+    def look_at(self, key: bytes) -> Entry | None:
+        """Return the live entry at `key`, None if absent, as `lookup_read`; that is no access (TTL, EXISTS, TYPE)."""
+        entry = self.peek(key)
+        if entry is None:
+            self.state.misses += 1
+            if self.state.notify_flags & KEY_MISS:
+                self.notify(KEY_MISS, b"keymiss", key)
+        else:
+            self.state.hits += 1
+        return entry
+
     def lookup_write(self, key: bytes) -> Entry | None:
         """Return the live entry at `key` for a change, None if absent; an expired one is removed first."""
         entry = self._entries.get(key)

@@ -68,6 +68,23 @@ def bind_tcp(address: str, port: int, backlog: int) -> socket.socket:
     return sock
 
 
+def bind_addresses(addresses: str, port: int, backlog: int) -> list[socket.socket]:
+    """Return a listening TCP socket for each of the `addresses` (`*` for all, a leading `-`: it may be missing).
+
+    Port 0: none.  Raises OSError with the address as `filename`; then none is listening."""
+    sockets: list[socket.socket] = []
+    for word in addresses.split() if port else []:
+        address = word.lstrip("-").replace("*", "0.0.0.0")  # noqa: S104 - what `*` means in redis.conf
+        try:
+            sockets.append(bind_tcp(address, port, backlog))
+        except OSError as error:
+            if not word.startswith("-"):
+                for sock in sockets:
+                    sock.close()
+                raise OSError(error.errno, error.strerror, address) from error
+    return sockets
+
+
 def bind_unix(path: str, permissions: int, backlog: int) -> socket.socket:
     """Return a listening unix socket at `path`, replacing a stale one.  Raises OSError."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -113,6 +113,10 @@ class Primary(StreamSink):
             if not self.replicas:
                 self._alone_since_us = self._clock.monotonic_us()
 
+    def change_id(self) -> None:
+        """Begin a new history: replicas that knew the old one synchronise in full."""
+        self.replid = b"%040x" % self._random.getrandbits(160)
+
     def resynchronize(self, session: Session, replid: bytes, offset: int) -> None:
         """Attach a replica that has followed `replid` up to `offset` (PSYNC)."""
         replica = self.prepared(session)

@@ -252,3 +252,26 @@ def _read_quoted(line: bytes, pos: int, quote: int, word: bytearray) -> int:
         word.append(char)
         pos += 1
     return -1
+
+
+_QUOTED_ESCAPES: Final[dict[int, bytes]] = {
+    7: b"\\a",
+    8: b"\\b",
+    9: b"\\t",
+    10: b"\\n",
+    13: b"\\r",
+    34: b'\\"',
+    92: b"\\\\",
+}
+
+
+def quoted(word: bytes) -> bytes:
+    """Return `word` in double quotes, with escapes for what cannot be printed."""
+    parts: list[bytes] = []
+    for char in word:
+        escape = _QUOTED_ESCAPES.get(char)
+        if escape is not None:
+            parts.append(escape)
+        else:
+            parts.append(b"%c" % char if 32 <= char < 127 else b"\\x%02x" % char)
+    return b'"' + b"".join(parts) + b'"'
