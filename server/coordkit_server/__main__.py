@@ -15,6 +15,7 @@ from coordkit_server.config import Config, ConfigError
 from coordkit_server.configfile import UsageError, merged, read_arguments, read_file
 from coordkit_server.log import Log
 from coordkit_server.networking.listener import bind_addresses, bind_unix
+from coordkit_server.persistence.snapshot import LoadError
 
 HELP = """usage: coordkit-server [FILE] [--OPTION VALUE ...]
 
@@ -105,6 +106,12 @@ def serve(config: Config) -> None:
     server.listen_for_signals(signal_pipe())
     mode = "compiled" if is_compiled() else "interpreted"
     log.notice(f"coordkit-server {__version__}, level of Redis {REDIS_LEVEL}, {mode}, PID: {os.getpid()}")
+    try:
+        server.load()
+    except LoadError as error:
+        log.warning(str(error))
+        log.warning("Fatal error loading the DB, check server logs. Exiting.")
+        sys.exit(1)
     log.notice("Ready to accept connections")
     server.run()
     for path in paths:

@@ -12,9 +12,10 @@ from random import Random
 from typing import Final
 
 from coordkit_server.clock import Clock
+from coordkit_server.commands.library_store import ScriptLibraries
 from coordkit_server.commands.table import build_table
 from coordkit_server.config import Config, ConfigError
-from coordkit_server.context import ServerControl, Services
+from coordkit_server.context import SAVE_ALWAYS, SAVE_AS_CONFIGURED, ServerControl, Services
 from coordkit_server.cron import Cron, check_memory
 from coordkit_server.datatypes.limits import Limits
 from coordkit_server.dispatch import Dispatcher
@@ -33,6 +34,9 @@ from coordkit_server.networking.eventloop import EventLoop, Handler, TurnHooks
 from coordkit_server.networking.forks import Forks
 from coordkit_server.networking.listener import Acceptor, Listener, bind_addresses
 from coordkit_server.networking.poller import best_poller
+from coordkit_server.persistence.files import FileSystem, RealFileSystem
+from coordkit_server.persistence.rdb import Silent
+from coordkit_server.persistence.snapshot import Snapshots
 from coordkit_server.pubsub import PubSub
 from coordkit_server.replication.primary import Primary, SnapshotWriter
 from coordkit_server.session import GATE_AUTH
@@ -54,7 +58,8 @@ class Wakeup(Handler):
         names = os.read(self._fd, 64)
         name = _signal_name(names[0])
         self._server.log.warning(f"Received {name} scheduling shutdown...")
-        self._server.stop()
+        if not self._server.end(SAVE_AS_CONFIGURED, False):
+            self._server.log.warning(f"{name} received but errors trying to shut down the server, check the logs")
 
     def on_writable(self) -> None:
         """Never called: the pipe is watched for reading."""
@@ -88,13 +93,15 @@ class Owner(Handler):
         """Never called: owners are watched for reading."""
 
 
-class EmptySnapshot(SnapshotWriter):
-    """Writes the data of an empty server."""
+class ReplicaSnapshot(SnapshotWriter):
+    """Writes the data for replicas."""
+
+    def __init__(self, snapshots: Snapshots) -> None:
+        self._snapshots: Final = snapshots
 
     def write_snapshot(self, path: str, *, functions_only: bool) -> None:
-        """Write a header and an end; a checksum of zero is not looked at."""
-        with open(path, "wb") as file:
-            file.write(b"REDIS0010\xff" + bytes(8))
+        """Write everything, or the libraries of functions only, to `path`.  Raises OSError."""
+        self._snapshots.write_file(path + "-unfinished", path, Silent(), functions_only=functions_only)
 
 
 class OwnerDoor(Acceptor):
@@ -127,7 +134,7 @@ class ClientDoor(Acceptor):
 class Server(ServerControl, TurnHooks, ConnectionOwner):
     """A running server.  `run` returns when it has been asked to stop."""
 
-    def __init__(self, config: Config, clock: Clock, log: Log, random: Random) -> None:
+    def __init__(self, config: Config, clock: Clock, log: Log, random: Random, files: FileSystem | None = None) -> None:
         self.log: Final = log
         self._clock: Final = clock
         self.loop: Final = EventLoop(best_poller(), clock)
@@ -136,13 +143,26 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
         self.state: Final = KeyspaceState(self.pubsub, tracking)
         self.state.now_ms = clock.now_us() // 1000
         self.forks: Final = Forks(self.loop, log)
-        primary = Primary(config, clock, random, log, self.state, self.forks, EmptySnapshot())
         databases = [Database(i, self.state) for i in range(config.number("databases"))]
+        limits = Limits()
+        libraries = ScriptLibraries()
+        snapshots = Snapshots(
+            config,
+            clock,
+            log,
+            self.state,
+            databases,
+            limits,
+            self.forks,
+            libraries,
+            files if files is not None else RealFileSystem(),
+        )
+        primary = Primary(config, clock, random, log, self.state, self.forks, ReplicaSnapshot(snapshots))
         self.services: Final = Services(
             clock=clock,
             random=random,
             config=config,
-            limits=Limits(),
+            limits=limits,
             state=self.state,
             databases=databases,
             pubsub=self.pubsub,
@@ -151,9 +171,12 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
             expiry=ActiveExpiry(clock, random),
             control=self,
             primary=primary,
+            children=self.forks,
+            snapshots=snapshots,
             run_id=b"%040x" % random.getrandbits(160),
             log=log,
         )
+        libraries.attach(self.services)
         self.services.commands = build_table()
         self.dispatcher: Final = Dispatcher(self.services)
         self.services.runner = self.dispatcher
@@ -237,10 +260,29 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
         self._stopping = True
         self.loop.stop()
 
-    def shutdown(self, save: bool) -> None:
-        """End the process cleanly (SHUTDOWN)."""
+    def shutdown(self, save: int, force: bool) -> bool:
+        """End the process cleanly (SHUTDOWN); return False if the data could not be saved and not `force`."""
         self.log.warning("User requested shutdown...")
+        return self.end(save, force)
+
+    def end(self, save: int, force: bool) -> bool:
+        """Save what is to be saved and stop; return False if that failed and not `force`."""
+        snapshots = self.services.snapshots
+        snapshots.cancel()
+        if save == SAVE_ALWAYS or (save == SAVE_AS_CONFIGURED and snapshots.has_points()):
+            self.log.notice("Saving the final RDB snapshot before exiting.")
+            if not snapshots.save():
+                self.log.warning("Error trying to save the DB, can't exit.")
+                if not force:
+                    return False
         self.stop()
+        return True
+
+    def load(self) -> None:
+        """Load what was saved, before anybody is served.  Raises LoadError."""
+        gc.disable()  # what is loaded has no cycles
+        self.services.snapshots.load()
+        self.services.snapshots.forget_changes()
 
     def serve_while_busy(self, refusal: bytes) -> None:
         """Answer other clients once while a script goes on; the script's time stands still."""
@@ -333,7 +375,7 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
         self._owners -= 1
         if self._owners == 0:
             self.log.notice("The last owner has gone, shutting down")
-            self.stop()
+            self.end(SAVE_AS_CONFIGURED, True)
 
     def _rebind(self, reason: str) -> None:
         """Listen on the TCP addresses that the configuration names now; raises ConfigError with `reason`."""
@@ -389,8 +431,10 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
             self.log.set_level(config.text(name))
         elif name == "appendonly" and config.flag(name):
             self.log.warning("appendonly is on, but this server does not write an append-only file yet")
-        elif name == "save" and config.text(name):
-            self.log.warning("save points are set, but this server does not write snapshots yet")
+        elif name == "save":
+            self.services.snapshots.set_points(config.text(name))
+        elif name == "stop-writes-on-bgsave-error":
+            self.services.snapshots.check_refusal()
         elif name == "lazyfree-lazy-expire":
             self.state.propagation.lazy_expire = config.flag(name)
         elif name == "lazyfree-lazy-eviction":

@@ -30,3 +30,15 @@ class ChildRunner:
     def start_child(self, task: ChildTask) -> bool:
         """Fork a child for `task`; return False if the system has no room for one.  None may be running."""
         raise NotImplementedError
+
+    def last_fork_us(self) -> int:
+        """Return how long the last fork took."""
+        raise NotImplementedError
+
+    def fork_count(self) -> int:
+        """Return how many children there have been."""
+        raise NotImplementedError
+
+    def kill_child(self) -> None:
+        """End the child that runs, if there is one; its task hears of a failure."""
+        raise NotImplementedError

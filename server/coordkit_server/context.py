@@ -6,6 +6,7 @@ from typing import Final
 
 from mypy_extensions import trait
 
+from coordkit_server.children import ChildRunner
 from coordkit_server.clock import Clock
 from coordkit_server.config import Config
 from coordkit_server.datatypes.limits import Limits
@@ -20,6 +21,7 @@ from coordkit_server.latency import Histogram, LatencyMonitor
 from coordkit_server.log import Log
 from coordkit_server.monitor import Monitors
 from coordkit_server.pause import Pause
+from coordkit_server.persistence.snapshot import Snapshots
 from coordkit_server.process import resident_bytes
 from coordkit_server.pubsub import PubSub
 from coordkit_server.replication.primary import Primary
@@ -135,6 +137,12 @@ KEYS_TIMEOUT: Final = KeySpec(1, -2, 1)  # BLPOP
 NUMKEYS1: Final = KeySpec(0, 0, 0, _numkeys1)  # ZUNION numkeys key...
 NUMKEYS2: Final = KeySpec(0, 0, 0, _numkeys2)  # EVAL script numkeys key..., BLMPOP timeout numkeys key...
 STORE_NUMKEYS2: Final = KeySpec(1, 1, 1, _store_numkeys2)  # ZUNIONSTORE destination numkeys key...
+
+
+# whether to make a snapshot at the end
+SAVE_AS_CONFIGURED: Final = 0  # if there are save points
+SAVE_ALWAYS: Final = 1
+SAVE_NEVER: Final = 2
 
 
 class Context:
@@ -307,8 +315,10 @@ class CommandRunner:
 class ServerControl:
     """What commands may ask of the process."""
 
-    def shutdown(self, save: bool) -> None:
-        """End the event loop after the current turn."""
+    def shutdown(self, save: int, force: bool) -> bool:
+        """End the event loop after the current turn; return False if the data could not be saved and not `force`.
+
+        `save`: SAVE_AS_CONFIGURED, SAVE_ALWAYS, SAVE_NEVER."""
         raise NotImplementedError
 
     def serve_while_busy(self, refusal: bytes) -> None:
@@ -382,6 +392,8 @@ class Services:
         expiry: ActiveExpiry,
         control: ServerControl,
         primary: Primary,
+        children: ChildRunner,
+        snapshots: Snapshots,
         run_id: bytes,
         log: Log,
     ) -> None:
@@ -398,6 +410,8 @@ class Services:
         self.expiry: Final = expiry
         self.control: Final = control
         self.primary: Final = primary
+        self.children: Final = children
+        self.snapshots: Final = snapshots
         self.run_id: Final = run_id
         self.log: Final = log
         self.started_us: Final = clock.now_us()

@@ -41,6 +41,7 @@ class Cron:
                 took_us = services.clock.monotonic_us() - now_us
                 services.latency.note(b"expire-cycle", services.state.now_ms * 1000, took_us)
             check_memory(services)
+            services.snapshots.tick()
             services.primary.run_cron()
             self._close_idle()
             self._runs += 1

@@ -70,6 +70,17 @@ BITFIELD_TYPE: Final = (
 BITFIELD_OVERFLOW: Final = b"ERR Invalid OVERFLOW type specified"
 BITFIELD_READ_ONLY: Final = b"ERR BITFIELD_RO only supports the GET subcommand"
 
+# snapshots
+SAVE_IN_PROGRESS: Final = b"ERR Background save already in progress"
+ANOTHER_CHILD: Final = (
+    b"ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in order to schedule a "
+    b"BGSAVE whenever possible."
+)
+FAILED: Final = b"ERR"
+RELOAD_OPTIONS: Final = b"ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options."
+RELOAD_FAILED: Final = b"ERR Error trying to load the RDB dump, check server logs."
+SHUTDOWN_FAILED: Final = b"ERR Errors trying to SHUTDOWN. Check logs."
+
 # DUMP and RESTORE
 BUSY_KEY: Final = b"BUSYKEY Target key name already exists."
 INVALID_TTL: Final = b"ERR Invalid TTL value, must be >= 0"

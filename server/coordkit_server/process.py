@@ -9,6 +9,18 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
+def private_dirty_bytes() -> int:
+    """Return the memory that this process shares with no other and has written to; 0 where the system does not tell."""
+    try:
+        with open("/proc/self/smaps_rollup", "rb") as file:
+            for line in file:
+                if line.startswith(b"Private_Dirty:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass  # no such file: an older or another system
+    return 0
+
+
 def resident_bytes() -> int:
     """Return the resident memory of this process; where the system does not tell, its peak."""
     try:

@@ -6,6 +6,8 @@ They live here and not in the tests because an interpreted class can't implement
 from coordkit_server.keyspace.notify import EventSink
 from coordkit_server.keyspace.propagation import StreamSink
 from coordkit_server.keyspace.watch import Tracker, Watcher
+from coordkit_server.persistence.files import FileSystem, InputFile, OutputFile, RealFileSystem
+from coordkit_server.persistence.rdb_format import ByteSink
 from coordkit_server.scripting.engine import ScriptServer
 from coordkit_server.scripting.sites import Site
 
@@ -106,3 +108,94 @@ class RecordedStream(StreamSink):
         self.seen.append((db_index, wire))
         self.position += len(wire)
         return self.position
+
+
+class MemorySink(ByteSink):
+    """Bytes that were written."""
+
+    def __init__(self) -> None:
+        self.data: bytearray = bytearray()
+
+    def write(self, data: bytes) -> None:
+        """Keep `data`."""
+        self.data += data
+
+
+class FailingFiles(FileSystem):
+    """The real file system, until one step fails: the steps (create, write, sync, close, replace) are counted.
+
+    A write that fails has written half of its bytes."""
+
+    def __init__(self) -> None:
+        self._real: RealFileSystem = RealFileSystem()
+        self._left: int = -1  # steps until the failure, -1: none
+        self._number: int = 0
+        self.failed: bool = False
+        self.open_files: int = 0
+
+    def fail_after(self, steps: int, number: int) -> None:
+        """Let the step behind the next `steps` fail with the error `number`."""
+        self._left = steps
+        self._number = number
+        self.failed = False
+
+    def step(self) -> bool:
+        """Return True if the step that is about to be done is to fail."""
+        if self._left < 0:
+            return False
+        self._left -= 1
+        self.failed = self.failed or self._left < 0
+        return self._left < 0
+
+    def failure(self) -> OSError:
+        """Return the error."""
+        return OSError(self._number, "injected failure")
+
+    def create(self, path: str) -> OutputFile:
+        """Return a new, empty file at `path`."""
+        if self.step():
+            raise self.failure()
+        self.open_files += 1
+        return FailingOutputFile(self, self._real.create(path))
+
+    def open(self, path: str) -> InputFile:
+        """Return the file at `path` for reading."""
+        return self._real.open(path)
+
+    def replace(self, source: str, target: str) -> None:
+        """Give the file `source` the name `target`."""
+        if self.step():
+            raise self.failure()
+        self._real.replace(source, target)
+
+    def remove(self, path: str) -> None:
+        """Remove the file at `path` if there is one."""
+        self._real.remove(path)
+
+
+class FailingOutputFile(OutputFile):
+    """A file of FailingFiles."""
+
+    def __init__(self, files: FailingFiles, real: OutputFile) -> None:
+        self._files: FailingFiles = files
+        self._real: OutputFile = real
+
+    def write(self, data: bytes) -> None:
+        """Write `data`, or half of it and fail."""
+        if self._files.step():
+            self._real.write(data[: len(data) // 2])
+            raise self._files.failure()
+        self._real.write(data)
+
+    def sync(self) -> None:
+        """Wait until what was written is on the disk."""
+        if self._files.step():
+            raise self._files.failure()
+        self._real.sync()
+
+    def close(self) -> None:
+        """Close the file; it is closed even if that fails."""
+        self._files.open_files -= 1
+        self._real.close()
+        if self._files.step():
+            raise self._files.failure()

@@ -91,9 +91,59 @@ def _zsets() -> dict[str, list[CommandLine]]:
     }
 
 
-DATASETS: Final[dict[str, list[CommandLine]]] = {**_strings(), **_lists(), **_sets(), **_hashes(), **_zsets()}
-# their bytes depend on the order in which a hashtable is walked, or on the digits of doubles
-UNORDERED: Final = ("zset-scores", "set-long", "set-129", "set-many", "set-one", "set-few", "hash-513", "hash-long")
+def _streams() -> dict[str, list[CommandLine]]:
+    few: list[CommandLine] = [["XADD", "k", f"{n}-{n % 3 + 1}", "field", f"value{n}"] for n in range(1, 8)]
+    many: list[CommandLine] = [["XADD", "k", f"5-{n}", "a", n, "b", f"x{n}"] for n in range(1, 260)]
+    read: list[CommandLine] = [
+        ["XGROUP", "CREATE", "k", "g", 0],
+        ["XGROUP", "CREATE", "k", "other", "3-1"],
+        ["XREADGROUP", "GROUP", "g", "ann", "COUNT", 3, "STREAMS", "k", ">"],
+        ["XREADGROUP", "GROUP", "g", "bob", "COUNT", 2, "STREAMS", "k", ">"],
+        ["XACK", "k", "g", "2-3"],
+        ["XGROUP", "CREATECONSUMER", "k", "g", "idle"],
+    ]
+    return {
+        "stream-one": [["XADD", "k", "1-1", "f", "v"]],
+        "stream-few": few,
+        "stream-fields": [*few, ["XADD", "k", "9-1", "field", 1, "more", "words"], ["XADD", "k", "10-0", "f", LONG]],
+        "stream-far-ids": [
+            ["XADD", "k", "1-18446744073709551615", "f", 1],
+            ["XADD", "k", "18446744073709551615-5", "f", 2],
+        ],
+        "stream-many": many,
+        "stream-groups": [*few, *read],
+        "stream-many-groups": [*many, *read],
+        "stream-emptied": [*few, *read, ["XTRIM", "k", "MAXLEN", 0]],
+        "stream-removed": [*few, *read, ["XDEL", "k", "2-3", "7-2"], ["XTRIM", "k", "MAXLEN", 4]],
+        "stream-new": [["XGROUP", "CREATE", "k", "g", "$", "MKSTREAM"]],
+        "stream-set-id": [*few, ["XSETID", "k", "100-0", "ENTRIESADDED", 50, "MAXDELETEDID", "90-0"]],
+    }
+
+
+DATASETS: Final[dict[str, list[CommandLine]]] = {
+    **_strings(),
+    **_lists(),
+    **_sets(),
+    **_hashes(),
+    **_zsets(),
+    **_streams(),
+}
+# their bytes depend on the order in which a hashtable is walked, on the digits of doubles, or on the time
+UNORDERED: Final = (
+    "zset-scores",
+    "set-long",
+    "set-129",
+    "set-many",
+    "set-one",
+    "set-few",
+    "hash-513",
+    "hash-long",
+    "stream-many-groups",
+    "stream-groups",
+    "stream-emptied",
+    "stream-removed",
+    "stream-far",
+)
 
 _READS: Final[dict[bytes, Sequence[CommandLine]]] = {
     b"string": [["GET"]],
@@ -101,9 +151,40 @@ _READS: Final[dict[bytes, Sequence[CommandLine]]] = {
     b"set": [["SMEMBERS"]],
     b"hash": [["HGETALL"]],
     b"zset": [["ZRANGE", 0, -1, "WITHSCORES"]],
-    b"stream": [["XRANGE", "-", "+"], ["XINFO", "STREAM", "FULL", 0]],
+    b"stream": [["XRANGE", "-", "+"], ["XINFO", "STREAM", "FULL", "COUNT", 0]],
     b"none": [],
 }
+
+
+# the same in 7.0 and since
+_STREAM_FACTS: Final = (
+    b"length",
+    b"last-generated-id",
+    b"max-deleted-entry-id",
+    b"entries-added",
+    b"recorded-first-entry-id",
+)
+_GROUP_FACTS: Final = (b"name", b"last-delivered-id", b"entries-read", b"pel-count", b"pel")
+_CONSUMER_FACTS: Final = (b"name", b"seen-time", b"pel-count", b"pel")
+
+
+def _chosen(reply: object, names: Sequence[bytes]) -> dict[bytes, object]:
+    """The fields `names` of a map that came as a flat array."""
+    assert isinstance(reply, tuple)
+    return {name[1]: value[1] for name, value in zip(reply[::2], reply[1::2], strict=True) if name[1] in names}
+
+
+def _stream_facts(reply: object) -> object:
+    """What XINFO STREAM FULL tells, without what depends on the version."""
+    groups = _chosen(reply, [b"groups"])[b"groups"]
+    assert isinstance(groups, tuple)
+    found: list[object] = [_chosen(reply, _STREAM_FACTS)]
+    for _, group in groups:
+        found.append(_chosen(group, _GROUP_FACTS))
+        consumers = _chosen(group, [b"consumers"])[b"consumers"]
+        assert isinstance(consumers, tuple)
+        found.extend(_chosen(consumer, _CONSUMER_FACTS) for _, consumer in consumers)
+    return found
 
 
 def content(client: RawClient, key: str | bytes) -> list[Reply]:
@@ -120,5 +201,7 @@ def content(client: RawClient, key: str | bytes) -> list[Reply]:
             value = tuple(sorted(zip(value[::2], value[1::2], strict=True), key=repr))
         if name == "ZRANGE" and isinstance(value, tuple):  # 7.0 prints doubles with more digits than 7.2
             value = tuple(float(item[1]) if at & 1 else item for at, item in enumerate(value))
+        if name == "XINFO":
+            value = _stream_facts(value)
         found.append((reply, value))
     return found

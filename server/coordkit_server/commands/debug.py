@@ -15,6 +15,7 @@ from coordkit_server.commands.help import help_reply
 from coordkit_server.commands.keys import encoding_name
 from coordkit_server.commands.script_host import script_host
 from coordkit_server.commands.server import allowed
+from coordkit_server.commands.snapshots import reload
 from coordkit_server.config import ConfigError, parse_memory
 from coordkit_server.configrewrite import rewrite
 from coordkit_server.context import ADMIN, LOADING, NOSCRIPT, STALE, Command, Context
@@ -279,8 +280,14 @@ def debug_log(cx: Context) -> object:
     return OK
 
 
+def debug_reload(cx: Context) -> object:
+    """DEBUG RELOAD [MERGE] [NOFLUSH] [NOSAVE] -> OK, after the data went through the snapshot file."""
+    check_allowed(cx)
+    return reload(cx)
+
+
 def debug_refused(cx: Context) -> object:
-    """DEBUG RELOAD and LOADAOF: refused, since this server keeps nothing on disk."""
+    """DEBUG LOADAOF: refused, since this server writes no append-only file."""
     check_allowed(cx)
     raise CommandError(b"ERR DEBUG " + cx.argv[1].upper() + b" needs persistence, which this server does not have yet")
 
@@ -309,7 +316,7 @@ def commands() -> list[Command]:
                 Command(b"HELP", 2, flags, debug_help),
                 Command(b"HTSTATS", -3, flags, debug_htstats),
                 Command(b"HTSTATS-KEY", -3, flags, debug_htstats_key),
-                Command(b"RELOAD", -2, flags, debug_refused),
+                Command(b"RELOAD", -2, flags, debug_reload),
                 Command(b"LOADAOF", 2, flags, debug_refused),
                 Command(b"LISTPACK", 3, flags, debug_listpack),
                 Command(b"LOG", 3, flags, debug_log),

@@ -128,14 +128,31 @@ def human_bytes(size: int) -> str:
 
 
 def _persistence(cx: Context) -> Fields:
-    """Return the state of persistence: this server keeps everything in memory."""
+    """Return the state of persistence: snapshots and the append-only file."""
+    snapshots = cx.services.snapshots
+    running = snapshots.running()
+    saved = snapshots.keys_saved()
+    total = snapshots.keys_to_save if running else 0
+    copied = snapshots.copied_bytes()
     return [
         ("loading", 0),
         ("async_loading", 0),
-        ("rdb_changes_since_last_save", cx.state.dirty),
-        ("rdb_bgsave_in_progress", 0),
-        ("rdb_last_save_time", cx.services.started_us // 1_000_000),
-        ("rdb_last_bgsave_status", "ok"),
+        ("current_cow_peak", copied),
+        ("current_cow_size", copied),
+        ("current_cow_size_age", 0),
+        ("current_fork_perc", f"{100 * saved / total if total else 0:.2f}"),
+        ("current_save_keys_processed", saved),
+        ("current_save_keys_total", total),
+        ("rdb_changes_since_last_save", snapshots.changes()),
+        ("rdb_bgsave_in_progress", 1 if running else 0),
+        ("rdb_last_save_time", snapshots.last_save_s),
+        ("rdb_last_bgsave_status", "ok" if snapshots.last_ok else "err"),
+        ("rdb_last_bgsave_time_sec", snapshots.last_duration_s),
+        ("rdb_current_bgsave_time_sec", snapshots.seconds_running()),
+        ("rdb_saves", snapshots.saves),
+        ("rdb_last_cow_size", snapshots.last_copied_bytes),
+        ("rdb_last_load_keys_expired", snapshots.loaded_expired),
+        ("rdb_last_load_keys_loaded", snapshots.loaded_keys),
         ("aof_enabled", 0),
         ("aof_rewrite_in_progress", 0),
         ("aof_rewrite_scheduled", 0),
@@ -164,8 +181,8 @@ def _stats(cx: Context) -> Fields:
         ("sync_full", cx.services.primary.full_syncs),
         ("sync_partial_ok", cx.services.primary.partial_syncs),
         ("sync_partial_err", cx.services.primary.refused_syncs),
-        ("latest_fork_usec", 0),
-        ("total_forks", 0),
+        ("latest_fork_usec", cx.services.children.last_fork_us()),
+        ("total_forks", cx.services.children.fork_count()),
         ("tracking_total_keys", len(cx.services.tracking.keys)),
         ("tracking_total_items", cx.services.tracking.item_count),
         ("tracking_total_prefixes", len(cx.services.tracking.prefixes)),

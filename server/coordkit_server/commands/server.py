@@ -14,6 +14,9 @@ from coordkit_server.context import (
     NO_MULTI,
     NOSCRIPT,
     READONLY,
+    SAVE_ALWAYS,
+    SAVE_AS_CONFIGURED,
+    SAVE_NEVER,
     STALE,
     WRITE,
     Command,
@@ -21,6 +24,7 @@ from coordkit_server.context import (
 )
 from coordkit_server.errors import (
     DB_INDEX_OUT_OF_RANGE,
+    SHUTDOWN_FAILED,
     CommandError,
     syntax_error,
     wrong_arity,
@@ -61,6 +65,7 @@ def flushall(cx: Context) -> object:
     for database in cx.services.databases:
         database.flush()
     _tell_of_flush(cx)
+    cx.services.snapshots.after_flush()
     return OK
 
 
@@ -83,18 +88,28 @@ def swapdb(cx: Context) -> object:
     return OK
 
 
+_SHUTDOWN_WORDS: Final = {
+    b"SAVE": SAVE_ALWAYS,
+    b"NOSAVE": SAVE_NEVER,
+    b"NOW": SAVE_AS_CONFIGURED,
+    b"FORCE": SAVE_AS_CONFIGURED,
+}
+
+
 def shutdown(cx: Context) -> object:
-    """SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] [ABORT]: the server ends; there is no reply."""
-    save = False
-    for word in cx.argv[1:]:
-        option = word.upper()
-        if option == b"ABORT":
-            raise CommandError(b"ERR No shutdown in progress.")
-        if option not in (b"NOSAVE", b"SAVE", b"NOW", b"FORCE"):
+    """SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] [ABORT]: the server ends; there is no reply unless it could not save."""
+    save = SAVE_AS_CONFIGURED
+    words = [word.upper() for word in cx.argv[1:]]
+    if words == [b"ABORT"]:
+        raise CommandError(b"ERR No shutdown in progress.")
+    for word in words:
+        asked = _SHUTDOWN_WORDS.get(word)
+        if asked is None or (asked and save not in (SAVE_AS_CONFIGURED, asked)):
             raise syntax_error()
-        save = save or option == b"SAVE"
-    cx.services.control.shutdown(save)
-    cx.session.sink.close_after_flush()  # what was sent behind it does not run
+        save = asked or save
+    if not cx.services.control.shutdown(save, b"FORCE" in words):
+        raise CommandError(SHUTDOWN_FAILED)
+    cx.session.closing = True
     return NO_REPLY
 
 

@@ -51,6 +51,10 @@ class StreamNode:
         """Return the number of entries."""
         return len(self._ends)
 
+    def first_fields(self) -> list[bytes]:
+        """Return the fields of the entry that the node was made for."""
+        return self._fields
+
     def listpack_bytes(self) -> int:
         """Return how long Redis's listpack of this node would be."""
         return self._listpack_bytes + integer_bytes(len(self._ends)) + integer_bytes(self.deleted)

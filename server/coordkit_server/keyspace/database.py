@@ -52,6 +52,8 @@ class KeyspaceState:
         self.memory_exceeded: bool = False  # more than maxmemory is in use: commands that may grow it are refused
         self.writes_refused: bool = False  # for one of these two reasons
         self.disk_error: bytes = b""  # the refusal of writes that could not be kept on disk
+        self.snapshot_error: bytes = b""  # the same because of snapshots; it goes first
+        self.log_error: bytes = b""  # the same because of the append-only file
         self.replicas_missing: bool = False  # fewer than min-replicas-to-write follow closely
         self.hits: int = 0
         self.misses: int = 0
@@ -63,8 +65,18 @@ class KeyspaceState:
 
     def note_disk_error(self, refusal: bytes) -> None:
         """Refuse writes with `refusal` from now on; empty: the disk is fine again."""
-        self.disk_error = refusal
-        self.writes_refused = len(refusal) > 0 or self.replicas_missing
+        self.log_error = refusal
+        self._combine_errors()
+
+    def note_snapshot_error(self, refusal: bytes) -> None:
+        """Refuse writes with `refusal` because snapshots fail; empty: they do not any more."""
+        self.snapshot_error = refusal
+        self._combine_errors()
+
+    def _combine_errors(self) -> None:
+        """Refuse writes if there is any reason to."""
+        self.disk_error = self.snapshot_error or self.log_error
+        self.writes_refused = len(self.disk_error) > 0 or self.replicas_missing
 
     def note_replicas(self, missing: bool) -> None:
         """Refuse writes while replicas are missing."""
@@ -335,6 +347,12 @@ class Database:
         self._expiring = []
         self.state.dirty += removed
         return removed
+
+    def drop_all(self) -> None:
+        """Forget every key, as at a start: nobody is told, no change is counted."""
+        self._entries = {}
+        self._order = []
+        self._expiring = []
 
     def swap_contents(self, other: "Database") -> None:
         """Exchange all keys with `other` (SWAPDB); watchers and blocked clients stay with their number."""

@@ -31,6 +31,14 @@ class Forks(ChildRunner, Handler):
         """Return the process ID of the child, 0 if there is none."""
         return self._pid
 
+    def last_fork_us(self) -> int:
+        """Return how long the last fork took."""
+        return self.fork_us
+
+    def fork_count(self) -> int:
+        """Return how many children there have been."""
+        return self.forks
+
     def start_child(self, task: ChildTask) -> bool:
         """Fork a child for `task`; return False if the system has no room for one."""
         reading, writing = os.pipe()

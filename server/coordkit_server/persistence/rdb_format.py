@@ -19,7 +19,7 @@ from typing import Final
 from mypy_extensions import trait
 
 from coordkit_server.numeric import parse_int
-from coordkit_server.persistence.crc64 import crc64
+from coordkit_server.persistence.crc64 import CRC_BYTES, crc64
 from coordkit_server.persistence.lzf import Compressor, decompress
 from coordkit_server.persistence.packed import BadFormat
 
@@ -176,6 +176,14 @@ class Writer:
     def collected(self) -> bytes:
         """Return what has been written and has not gone to a sink."""
         return b"".join(self._parts)
+
+    def finish(self) -> None:
+        """Send everything to the sink, the checksum behind it; zeros if there is none."""
+        self.flush()
+        checksum = self.crc.to_bytes(CRC_BYTES, "little")
+        if self._sink is not None:
+            self._sink.write(checksum)
+            self.written += CRC_BYTES
 
     def flush(self) -> None:
         """Send what has been collected to the sink."""

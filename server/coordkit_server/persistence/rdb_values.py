@@ -21,6 +21,7 @@ from coordkit_server.datatypes.hash import HashValue
 from coordkit_server.datatypes.limits import Limits
 from coordkit_server.datatypes.list import ListValue
 from coordkit_server.datatypes.set import SetValue
+from coordkit_server.datatypes.stream import StreamValue
 from coordkit_server.datatypes.zset import ZSetValue
 from coordkit_server.numeric import format_float, parse_float
 from coordkit_server.persistence import rdb_format as rdb
@@ -37,6 +38,7 @@ from coordkit_server.persistence.packed import (
     listpack_entry,
 )
 from coordkit_server.persistence.rdb_format import Reader, Writer
+from coordkit_server.persistence.rdb_streams import load_stream, save_stream
 
 _PLAIN: Final = 1
 _PACKED: Final = 2
@@ -64,6 +66,8 @@ def value_type(value: object) -> int:
         return rdb.SET_INTSET if value.encoding() == b"intset" else rdb.SET
     if isinstance(value, ZSetValue):
         return rdb.ZSET_LISTPACK if value.packed else rdb.ZSET_2
+    if isinstance(value, StreamValue):
+        return rdb.STREAM_2
     raise TypeError(f"no type for a value of {type(value).__name__}")
 
 
@@ -81,6 +85,8 @@ def save_value(writer: Writer, value: object, limits: Limits) -> None:
         _save_set(writer, value)
     elif isinstance(value, ZSetValue):
         _save_zset(writer, value)
+    elif isinstance(value, StreamValue):
+        save_stream(writer, value)
 
 
 def _save_list(writer: Writer, value: ListValue, limits: Limits) -> None:
@@ -328,6 +334,18 @@ def _load_zset_listpack(reader: Reader, limits: Limits) -> object:
     return _filled_zset(decode_listpack(reader.string()), limits)
 
 
+def _load_stream(reader: Reader, limits: Limits) -> object:
+    return load_stream(reader, rdb.STREAM, limits)
+
+
+def _load_stream_2(reader: Reader, limits: Limits) -> object:
+    return load_stream(reader, rdb.STREAM_2, limits)
+
+
+def _load_stream_3(reader: Reader, limits: Limits) -> object:
+    return load_stream(reader, rdb.STREAM_3, limits)
+
+
 _LOADERS: Final[dict[int, Callable[[Reader, Limits], object]]] = {
     rdb.LIST: _load_list,
     rdb.SET: _load_set,
@@ -344,4 +362,7 @@ _LOADERS: Final[dict[int, Callable[[Reader, Limits], object]]] = {
     rdb.ZSET_LISTPACK: _load_zset_listpack,
     rdb.LIST_QUICKLIST_2: _load_quicklist_2,
     rdb.SET_LISTPACK: _load_set_listpack,
+    rdb.STREAM: _load_stream,
+    rdb.STREAM_2: _load_stream_2,
+    rdb.STREAM_3: _load_stream_3,
 }

@@ -1,0 +1,343 @@
+"""Snapshots of a server: in the foreground, by a forked child, at save points, when it ends; loading at the start.
+
+Map: Snapshots: writing a file, SAVE, BGSAVE (the child), save points, refusing writes, loading.
+"""
+
+import mmap
+import os
+from typing import Final
+
+from coordkit_server import REDIS_LEVEL
+from coordkit_server.children import ChildRunner, ChildTask
+from coordkit_server.clock import Clock
+from coordkit_server.config import Config
+from coordkit_server.datatypes.limits import Limits
+from coordkit_server.errors import MISCONF_RDB
+from coordkit_server.keyspace.database import Database, KeyspaceState
+from coordkit_server.log import Log
+from coordkit_server.persistence.files import FileSystem
+from coordkit_server.persistence.packed import BadFormat
+from coordkit_server.persistence.rdb import (
+    LibraryStore,
+    Loader,
+    LoadOptions,
+    Progress,
+    SaveOptions,
+    Silent,
+    facts_of,
+    save,
+)
+from coordkit_server.persistence.rdb_format import Reader, Writer
+from coordkit_server.process import private_dirty_bytes, resident_bytes
+
+RETRY_AFTER_S: Final = 5  # how long a save point waits after a failure
+NEVER: Final = -1
+_SHARED_BYTES: Final = 16  # keys written, bytes copied on write
+
+
+class LoadError(Exception):
+    """A snapshot that cannot be loaded; the text says why and where."""
+
+
+class SharedProgress(Progress):
+    """Two numbers in memory that a forked child shares with its parent."""
+
+    def __init__(self) -> None:
+        self._memory: Final = mmap.mmap(-1, _SHARED_BYTES)
+
+    def saved(self, keys: int) -> None:
+        """Note that so many keys are written, and what that has cost in memory."""
+        self._memory[:] = keys.to_bytes(8, "little") + private_dirty_bytes().to_bytes(8, "little")
+
+    def keys(self) -> int:
+        """Return how many keys are written."""
+        return int.from_bytes(self._memory[:8], "little")
+
+    def copied_bytes(self) -> int:
+        """Return how much memory the child does not share with its parent any more."""
+        return int.from_bytes(self._memory[8:], "little")
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._memory.close()
+
+
+class Snapshots(ChildTask):
+    """Writes and reads the snapshot file of a server, and knows how that went."""
+
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        log: Log,
+        state: KeyspaceState,
+        databases: list[Database],
+        limits: Limits,
+        children: ChildRunner,
+        libraries: LibraryStore,
+        files: FileSystem,
+    ) -> None:
+        self._config: Final = config
+        self._clock: Final = clock
+        self._log: Final = log
+        self._state: Final = state
+        self._databases: Final = databases
+        self._limits: Final = limits
+        self._children: Final = children
+        self._libraries: Final = libraries
+        self._files: Final = files
+        self._points: list[tuple[int, int]] = []  # (seconds, changes)
+        self._saved_changes: int = 0  # the count of changes that the last snapshot holds
+        self._changes_at_fork: int = 0
+        self._shared: SharedProgress | None = None  # while a child is at work
+        self._started_us: int = 0
+        self._cancelled: bool = False
+        self._temporary: Final = "temp-%d.rdb" % os.getpid()
+        self._background: Final = "temp-%d-background.rdb" % os.getpid()
+        self.last_save_s: int = clock.now_us() // 1_000_000
+        self.last_try_s: int = 0
+        self.last_ok: bool = True
+        self.last_duration_s: int = NEVER
+        self.last_copied_bytes: int = 0
+        self.saves: int = 0
+        self.keys_to_save: int = 0
+        self.scheduled: bool = False  # BGSAVE as soon as no other child is at work
+        self.loaded_keys: int = 0
+        self.loaded_expired: int = 0
+
+    # -- writing a file ------------------------------------------------------------------------------------------
+
+    def path(self) -> str:
+        """Return the name of the snapshot file, which stands in the working directory."""
+        return self._config.text("dbfilename")
+
+    def write_file(self, temporary: str, target: str, progress: Progress, *, functions_only: bool = False) -> None:
+        """Write a snapshot to `temporary`, sync it and call it `target`.  Raises OSError and leaves nothing behind."""
+        try:
+            self._write(temporary, progress, functions_only)
+            self._files.replace(temporary, target)
+        except OSError as error:
+            self._log.warning("Write error saving DB on disk(%s): %s" % (target, error.strerror))
+            self._files.remove(temporary)
+            raise
+
+    def _write(self, path: str, progress: Progress, functions_only: bool) -> None:
+        """Write and sync the file at `path`."""
+        config = self._config
+        file = self._files.create(path)
+        try:
+            writer = Writer(file, compress=config.flag("rdbcompression"), checksums=config.flag("rdbchecksum"))
+            databases = [] if functions_only else self._databases
+            save(writer, databases, self.save_options(), progress)
+            file.sync()
+        finally:
+            file.close()
+
+    def save_options(self, *, aof_base: bool = False) -> SaveOptions:
+        """Return what a snapshot made now holds besides the keys."""
+        facts = facts_of(REDIS_LEVEL, self._clock.now_us() // 1_000_000, resident_bytes(), aof_base=aof_base)
+        delay_us = self._config.number("rdb-key-save-delay")
+        return SaveOptions(facts, self._libraries.sources(), self._limits, delay_us)
+
+    # -- in the foreground ---------------------------------------------------------------------------------------
+
+    def save(self) -> bool:
+        """Write the snapshot now; return False if that failed."""
+        self.saves += 1
+        try:
+            self.write_file(self._temporary, self.path(), Silent())
+        except OSError:
+            return False
+        self._log.notice("DB saved on disk")
+        self._note_success(self._state.dirty)
+        return True
+
+    def _note_success(self, changes: int) -> None:
+        """Remember that a snapshot holds the first `changes` changes."""
+        self._saved_changes = changes
+        self.last_save_s = self._clock.now_us() // 1_000_000
+        self._set_outcome(True)
+
+    def _set_outcome(self, succeeded: bool) -> None:
+        """Remember how the last attempt ended; refuse writes or allow them again."""
+        self.last_ok = succeeded
+        self.check_refusal()
+
+    def check_refusal(self) -> None:
+        """Refuse writes while snapshots fail, if there are save points and the configuration asks for it."""
+        stop = len(self._points) > 0 and not self.last_ok and self._config.flag("stop-writes-on-bgsave-error")
+        self._state.note_snapshot_error(MISCONF_RDB if stop else b"")
+
+    def changes(self) -> int:
+        """Return how many changes no snapshot holds."""
+        return self._state.dirty - self._saved_changes
+
+    def forget_changes(self) -> None:
+        """Count changes from now on: what there is has just been loaded."""
+        self._saved_changes = self._state.dirty
+
+    # -- in the background ---------------------------------------------------------------------------------------
+
+    def running(self) -> bool:
+        """Return True while a child writes the snapshot."""
+        return self._shared is not None
+
+    def start(self) -> bool:
+        """Let a child write the snapshot; return False if none can be forked.  No child may be at work."""
+        now_us = self._clock.now_us()
+        self.last_try_s = now_us // 1_000_000
+        self._changes_at_fork = self._state.dirty
+        self.keys_to_save = 0
+        for database in self._databases:
+            self.keys_to_save += len(database)
+        shared = SharedProgress()
+        self._shared = shared
+        self._cancelled = False
+        self._started_us = now_us
+        self.saves += 1
+        if not self._children.start_child(self):
+            shared.close()
+            self._shared = None
+            self._set_outcome(False)
+            return False
+        self._log.notice("Background saving started")
+        return True
+
+    def run_in_child(self) -> None:
+        """Write the snapshot, in the child."""
+        shared = self._shared
+        if shared is not None:
+            self.write_file(self._background, self.path(), shared)
+            self._log.notice("DB saved on disk")
+            self._log.notice(
+                "Fork CoW for RDB: current %d MB, peak %d MB, average %d MB"
+                % (shared.copied_bytes() >> 20, shared.copied_bytes() >> 20, shared.copied_bytes() >> 20)
+            )
+
+    def child_ended(self, succeeded: bool) -> None:
+        """Take over the child's result."""
+        shared = self._shared
+        if shared is None:
+            return
+        self.last_copied_bytes = shared.copied_bytes()
+        shared.close()
+        self._shared = None
+        self.last_duration_s = self.seconds_running()
+        self._started_us = 0
+        if succeeded:
+            self._log.notice("Background saving terminated with success")
+            self._note_success(self._changes_at_fork)
+            return
+        self._files.remove(self._background)
+        if self._cancelled:
+            self._log.warning("Background saving cancelled")
+        else:
+            self._log.warning("Background saving error")
+            self._set_outcome(False)
+
+    def cancel(self) -> None:
+        """End a child that writes the snapshot; that is no failure."""
+        if self._shared is not None:
+            self._cancelled = True
+            self._children.kill_child()
+
+    def seconds_running(self) -> int:
+        """Return for how long the child has been at work, -1 if there is none."""
+        return (self._clock.now_us() - self._started_us) // 1_000_000 if self._started_us else NEVER
+
+    def keys_saved(self) -> int:
+        """Return how many keys the child has written."""
+        return self._shared.keys() if self._shared is not None else 0
+
+    def copied_bytes(self) -> int:
+        """Return how much memory the child does not share any more."""
+        return self._shared.copied_bytes() if self._shared is not None else 0
+
+    # -- save points ---------------------------------------------------------------------------------------------
+
+    def has_points(self) -> bool:
+        """Return True if snapshots are made by themselves."""
+        return len(self._points) > 0
+
+    def set_points(self, text: str) -> None:
+        """Take over the save points, `seconds changes ...`."""
+        numbers = [int(word) for word in text.split()]
+        self._points = []
+        for at in range(0, len(numbers), 2):
+            self._points.append((numbers[at], numbers[at + 1]))
+        self.check_refusal()
+
+    def tick(self) -> None:
+        """Start a child if a save point is reached or BGSAVE SCHEDULE waits for one.  Called several times a second."""
+        if self._children.child_running() or not (self._points or self.scheduled):
+            return
+        now_s = self._clock.now_us() // 1_000_000
+        if not self.last_ok and now_s - self.last_try_s <= RETRY_AFTER_S:
+            return
+        if self.scheduled:
+            self.scheduled = not self.start()
+            return
+        changes = self.changes()
+        for seconds, wanted in self._points:
+            if changes >= wanted and now_s - self.last_save_s > seconds:
+                self._log.notice("%d changes in %d seconds. Saving..." % (wanted, seconds))
+                self.start()
+                return
+
+    def after_flush(self) -> None:
+        """Make an empty snapshot after FLUSHALL, if there are save points: the old data are not to come back."""
+        self.cancel()
+        if self._points:
+            changes = self._saved_changes
+            self.save()
+            self._saved_changes = changes
+
+    # -- loading -------------------------------------------------------------------------------------------------
+
+    def load(self) -> bool:
+        """Load the snapshot file; return False if there is none.  Raises LoadError."""
+        try:
+            return self._load_file(merge=False)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise LoadError(
+                f"Fatal error: can't open the RDB file {self.path()} for reading: {error.strerror}"
+            ) from error
+
+    def reload(self, *, keep: bool, merge: bool) -> bool:
+        """Load the snapshot file in place of the data, or beside them if `keep`; return False if that failed."""
+        if not keep:
+            for database in self._databases:
+                database.drop_all()
+            self._libraries.drop_all()
+        try:
+            self._load_file(merge=merge)
+        except (OSError, LoadError) as error:
+            self._log.warning(str(error))
+            return False
+        return True
+
+    def _load_file(self, *, merge: bool) -> bool:
+        """Load the snapshot file; return True.  Raises LoadError, OSError."""
+        started_us = self._clock.monotonic_us()
+        file = self._files.open(self.path())
+        reader = Reader(b"", file, checksums=self._config.flag("rdbchecksum"))
+        options = LoadOptions(self._limits, self._libraries, self._clock.now_us() // 1000, merge=merge)
+        loader = Loader(reader, self._databases, options)
+        try:
+            loader.run()
+        except BadFormat as error:
+            raise LoadError(f"RDB file {self.path()}, offset {loader.item_at}: {error}") from error
+        finally:
+            file.close()
+        for note in loader.notes:
+            self._log.warning("RDB file: " + note)
+        self.loaded_keys = loader.keys
+        self.loaded_expired = loader.expired
+        version = loader.facts.get(b"redis-ver", b"?").decode("utf-8", "replace")
+        self._log.notice(f"Loading RDB produced by version {version}")
+        self._log.notice(f"Done loading RDB, keys loaded: {loader.keys}, keys expired: {loader.expired}.")
+        seconds = (self._clock.monotonic_us() - started_us) / 1e6
+        self._log.notice(f"DB loaded from disk: {seconds:.3f} seconds")
+        return True
