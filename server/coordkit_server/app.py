@@ -16,7 +16,7 @@ from coordkit_server.commands.library_store import ScriptLibraries
 from coordkit_server.commands.table import build_table
 from coordkit_server.config import Config, ConfigError
 from coordkit_server.context import SAVE_ALWAYS, SAVE_AS_CONFIGURED, ServerControl, Services
-from coordkit_server.cron import Cron, check_memory
+from coordkit_server.cron import Cron, limit_memory
 from coordkit_server.datatypes.limits import Limits
 from coordkit_server.dispatch import Dispatcher
 from coordkit_server.errors import DENIED, MAX_CLIENTS
@@ -142,6 +142,7 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
         tracking = Tracking({})
         self.state: Final = KeyspaceState(self.pubsub, tracking)
         self.state.now_ms = clock.now_us() // 1000
+        self.state.random = random
         self.forks: Final = Forks(self.loop, log)
         databases = [Database(i, self.state) for i in range(config.number("databases"))]
         limits = Limits()
@@ -444,9 +445,29 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
         elif name in ("min-replicas-to-write", "min-replicas-max-lag"):
             self.services.primary.check_replicas()
         elif name == "maxmemory":
-            check_memory(self.services)
+            limit_memory(self.services)
+        elif name == "maxmemory-policy":
+            self._apply_policy(config.text(name))
+        elif name == "maxmemory-samples":
+            self.services.eviction.samples = config.number(name)
+        elif name == "maxmemory-eviction-tenacity":
+            self.services.eviction.tenacity = config.number(name)
+        elif name == "lfu-decay-time":
+            self.state.decay_minutes = config.number(name)
+        elif name == "lfu-log-factor":
+            self.state.log_factor = config.number(name)
         elif name == "dir":
             os.chdir(config.text(name))
+
+    def _apply_policy(self, policy: str) -> None:
+        """Take over which keys are evicted; keys know either when or how often they were used."""
+        self.services.eviction.policy = policy
+        counts_use = policy.endswith("-lfu")
+        if counts_use != self.state.counts_use:
+            self.state.counts_use = counts_use
+            self.state.hold_touches(False)
+            for database in self.services.databases:
+                database.convert_accesses()
 
     def _apply_output_limits(self, words: list[str]) -> None:
         """Take over the output limits of the classes that this server has."""

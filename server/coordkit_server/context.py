@@ -13,6 +13,7 @@ from coordkit_server.datatypes.limits import Limits
 from coordkit_server.errors import NO_SUCH_KEY, CommandError
 from coordkit_server.keyspace.blocking import Blocking
 from coordkit_server.keyspace.database import Database, Entry, KeyspaceState
+from coordkit_server.keyspace.evict import Eviction
 from coordkit_server.keyspace.expire import ActiveExpiry
 from coordkit_server.keyspace.notify import GENERIC
 from coordkit_server.keyspace.propagation import TO_ALL
@@ -416,6 +417,8 @@ class Services:
         self.log: Final = log
         self.started_us: Final = clock.now_us()
         self.startup_bytes: Final = resident_bytes()
+        self.other_bytes: int = 0  # what is no data, as it was when maxmemory was set
+        self.eviction: Final = Eviction(clock, random, state, databases)
         self.stats: Final = Stats()
         self.slowlog: Final = SlowLog()
         self.latency: Final = LatencyMonitor()
@@ -431,6 +434,12 @@ class Services:
     def aof_synced(self, position: int) -> bool:
         """Return True if the append-only file is on disk up to `position`."""
         return False
+
+    def used_bytes(self) -> int:
+        """Return the memory in use: resident, or estimated while maxmemory needs an exact account."""
+        if self.state.accounts:
+            return self.other_bytes + self.state.data_bytes
+        return resident_bytes()
 
     def require_runner(self) -> CommandRunner:
         """Return dispatch, which the composition root sets before the first command."""

@@ -12,10 +12,29 @@ EXPIRY_SHARE: Final = 4
 COLLECT_EVERY: Final = 100
 
 
-def check_memory(services: Services) -> None:
-    """Note whether the process uses more than `maxmemory` (0: no limit)."""
+def limit_memory(services: Services) -> None:
+    """Take over `maxmemory` (0: no limit).
+
+    Freed memory does not leave a process at once, so its resident size cannot tell what an eviction has gained: while
+    there is a limit the data is estimated key by key, and all the rest counts as it was when the limit was set."""
+    state = services.state
     limit = services.config.number("maxmemory")
-    services.state.memory_exceeded = limit > 0 and resident_bytes() > limit
+    if limit == 0:
+        state.accounts = False
+        state.over_limit = state.memory_exceeded = False
+        for database in services.databases:
+            database.stop_accounting()
+        return
+    if not state.accounts:
+        state.accounts = True
+        state.data_bytes = 0
+        for database in services.databases:
+            database.start_accounting()
+        services.other_bytes = max(resident_bytes() - state.data_bytes, services.startup_bytes)
+    state.data_limit = limit - services.other_bytes
+    state.over_limit = state.exceeds_limit()
+    if not state.over_limit:
+        state.memory_exceeded = False
 
 
 class Cron:
@@ -40,8 +59,8 @@ class Cron:
                 services.expiry.cycle(services.databases, period_us // EXPIRY_SHARE)
                 took_us = services.clock.monotonic_us() - now_us
                 services.latency.note(b"expire-cycle", services.state.now_ms * 1000, took_us)
-            check_memory(services)
             services.snapshots.tick()
+            self._evict(now_us + period_us // EXPIRY_SHARE)
             services.primary.run_cron()
             self._close_idle()
             self._runs += 1
@@ -50,6 +69,14 @@ class Cron:
             if self._runs % COLLECT_EVERY == 0:
                 gc.collect(0)
         return max(self._next_us, now_us + 1)
+
+    def _evict(self, deadline_us: int) -> None:
+        """Go on with an eviction that commands have left unfinished."""
+        services = self._services
+        while services.state.over_limit and services.clock.monotonic_us() < deadline_us:
+            if not services.eviction.make_room():
+                return
+            services.state.over_limit = services.state.exceeds_limit()
 
     def _check_outputs(self) -> None:
         """Close clients that have not read their output for too long; once a second is exact enough."""

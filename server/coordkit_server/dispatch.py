@@ -155,7 +155,7 @@ class Dispatcher(CommandRunner):
         if (
             session.gates
             or self.script_busy
-            or self._state.memory_exceeded
+            or self._state.over_limit
             or self._pause.kind
             or self._state.writes_refused
         ):
@@ -167,7 +167,7 @@ class Dispatcher(CommandRunner):
         session.last_command = row.full_name
         reply = self._tracked_call(cx, row) if self._state.tracking else self.call(cx, row)
         if self._state.no_touch:
-            self._state.no_touch = False
+            self._state.hold_touches(False)
         if self._state.ready and not self._serving:
             self.serve_ready()
         return reply
@@ -218,6 +218,8 @@ class Dispatcher(CommandRunner):
             return self._refuse(session, NO_AUTH_TEXT)
         if self.script_busy and not row.flags & ALLOW_BUSY:
             return self._reject(session, row, self.busy_text)
+        if self._state.over_limit and not self.script_busy:
+            self._make_room(session)
         if self._state.memory_exceeded and self._grows(session, row):
             return self._reject(session, row, OOM)
         if self._state.writes_refused:
@@ -242,8 +244,19 @@ class Dispatcher(CommandRunner):
             session.queue.append(Queued(row, argv))
             return QUEUED
         if gates & GATE_NO_TOUCH:
-            self._state.no_touch = True
+            self._state.hold_touches(True)
         return None
+
+    def _make_room(self, session: Session) -> None:
+        """Evict keys before a command runs; what that tells the client itself stands before its reply."""
+        start_us = self._clock.monotonic_us()
+        self._state.memory_exceeded = not self._services.eviction.make_room()
+        self._state.over_limit = self._state.exceeds_limit()
+        took_us = self._clock.monotonic_us() - start_us
+        self._services.latency.note(b"eviction-cycle", self._now_us, took_us)
+        if session.pushes:
+            session.out.extend(session.pushes)
+            session.pushes = []
 
     def _is_paused(self, session: Session, row: Command, argv: list[bytes]) -> bool:
         """Return True if CLIENT PAUSE keeps this command waiting."""

@@ -54,6 +54,10 @@ LCS_MEMORY: Final = b"ERR Insufficient memory, transient memory for LCS exceeds 
 SORT_NOT_NUMBERS: Final = b"ERR One or more scores can't be converted into double"
 NX_WITH_OTHERS: Final = b"ERR NX and XX, GT or LT options at the same time are not compatible"
 GT_WITH_LT: Final = b"ERR GT and LT options at the same time are not compatible"
+LFU_SELECTED: Final = (
+    b"ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between policies "
+    b"at runtime LRU and LFU data will take some time to adjust."
+)
 LFU_NOT_SELECTED: Final = (
     b"ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching "
     b"between policies at runtime LRU and LFU data will take some time to adjust."

@@ -190,7 +190,7 @@ def debug_object(cx: Context) -> object:
     entry = cx.db.stored(cx.argv[2])
     if entry is None:
         raise CommandError(NO_SUCH_KEY)
-    idle_s = max(cx.state.now_ms - entry.access_ms, 0) // 1000
+    idle_s = 0 if cx.state.counts_use else max(cx.state.now_ms - entry.access_ms, 0) // 1000
     text = b"Value at:0x%x refcount:1 encoding:%b serializedlength:0 lru:%d lru_seconds_idle:%d" % (
         id(entry),
         encoding_name(entry.value),

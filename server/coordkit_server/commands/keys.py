@@ -7,6 +7,7 @@ from typing import Final
 
 from coordkit_server import glob
 from coordkit_server.commands.args import integer
+from coordkit_server.commands.help import help_reply
 from coordkit_server.context import (
     ALL_KEYS,
     DENYOOM,
@@ -26,6 +27,7 @@ from coordkit_server.errors import (
     DB_INDEX_OUT_OF_RANGE,
     INVALID_CURSOR,
     LFU_NOT_SELECTED,
+    LFU_SELECTED,
     NO_SUCH_KEY,
     SAME_OBJECT,
     CommandError,
@@ -33,6 +35,7 @@ from coordkit_server.errors import (
     wrong_arity,
 )
 from coordkit_server.keyspace.database import Database, type_name
+from coordkit_server.keyspace.frequency import frequency_now
 from coordkit_server.keyspace.notify import GENERIC
 from coordkit_server.numeric import UINT64_MAX, parse_int
 from coordkit_server.resp.reply import OK, Simple
@@ -68,12 +71,12 @@ def exists(cx: Context) -> object:
 def touch(cx: Context) -> object:
     """TOUCH key [key ...] -> number of keys that exist; their access time is now."""
     no_touch = cx.state.no_touch  # CLIENT NO-TOUCH is not meant for the command that does nothing else
-    cx.state.no_touch = False
+    cx.state.hold_touches(False)
     found = 0
     for i in range(1, len(cx.argv)):
         if cx.db.lookup_read(cx.argv[i]) is not None:
             found += 1
-    cx.state.no_touch = no_touch
+    cx.state.hold_touches(no_touch)
     return found
 
 
@@ -312,38 +315,38 @@ def object_refcount(cx: Context) -> object:
 def object_idletime(cx: Context) -> object:
     """OBJECT IDLETIME key -> seconds since the last access, null if absent."""
     entry = cx.db.peek(cx.argv[2])
-    return None if entry is None else max(cx.state.now_ms - entry.access_ms, 0) // 1000
+    if entry is None:
+        return None
+    if cx.state.counts_use:
+        raise CommandError(LFU_SELECTED)
+    return max(cx.state.now_ms - entry.access_ms, 0) // 1000
 
 
 def object_freq(cx: Context) -> object:
-    """OBJECT FREQ key: an error, since no LFU policy can be selected."""
-    if cx.db.peek(cx.argv[2]) is None:
+    """OBJECT FREQ key -> how often it is used, on a logarithmic scale, null if absent; needs an LFU policy."""
+    entry = cx.db.peek(cx.argv[2])
+    if entry is None:
         return None
-    raise CommandError(LFU_NOT_SELECTED)
+    if not cx.state.counts_use:
+        raise CommandError(LFU_NOT_SELECTED)
+    return frequency_now(entry.access_ms, cx.state.now_ms, cx.state.decay_minutes)
 
 
 def object_help(cx: Context) -> object:
     """OBJECT HELP -> lines of help."""
-    return [
-        Simple(line)
-        for line in (
-            b"OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-            b"ENCODING <key>",
-            b"    Return the kind of internal representation used in order to store the value",
-            b"    associated with a <key>.",
-            b"FREQ <key>",
-            b"    Return the access frequency index of the <key>. The returned integer is",
-            b"    proportional to the logarithm of the recent access frequency of the key.",
-            b"IDLETIME <key>",
-            b"    Return the idle time of the <key>, that is the approximated number of",
-            b"    seconds elapsed since the last access to the key.",
-            b"REFCOUNT <key>",
-            b"    Return the number of references of the value associated with the specified",
-            b"    <key>.",
-            b"HELP",
-            b"    Print this help.",
-        )
-    ]
+    return help_reply(b"OBJECT", _OBJECT_HELP)
+
+
+_OBJECT_HELP: Final[list[bytes]] = [
+    b"ENCODING <key>",
+    b"    Tell how the value is kept.",
+    b"FREQ <key>",
+    b"    Tell how often the key is used, on a logarithmic scale; needs an LFU policy.",
+    b"IDLETIME <key>",
+    b"    Tell for how many seconds the key was not used.",
+    b"REFCOUNT <key>",
+    b"    Tell how many references the value has.",
+]
 
 
 def object_container(cx: Context) -> object:

@@ -1,91 +1,18 @@
 """MEMORY (group "server"): what a key takes, measured on the objects and estimated from samples for collections."""
 
 import gc
-from sys import getsizeof
 from typing import Final
 
 from coordkit_server.commands.args import integer
 from coordkit_server.commands.help import help_reply
 from coordkit_server.commands.server import container
 from coordkit_server.context import KEY2, LOADING, READONLY, STALE, Command, Context
-from coordkit_server.datatypes.hash import HashValue
-from coordkit_server.datatypes.list import ListValue
-from coordkit_server.datatypes.set import SetValue
-from coordkit_server.datatypes.stream import StreamValue
-from coordkit_server.datatypes.zset import ZSetValue
 from coordkit_server.errors import syntax_error
-from coordkit_server.keyspace.database import Entry
+from coordkit_server.keyspace.sizes import DICT_SLOT, LIST_SLOT, entry_bytes
 from coordkit_server.process import peak_bytes, resident_bytes
 from coordkit_server.resp.reply import OK, MapReply, VerbatimReply
 
 DEFAULT_SAMPLES: Final = 5
-# a dict holds an element in 24 bytes and an index, two thirds full at most: 60 bytes on average while it grows
-_DICT_SLOT: Final = 60
-_LIST_SLOT: Final = 8
-_FLOAT: Final = 24
-# a nack with its id, and its places in the lists of group and consumer
-_NACK: Final = 160
-_GROUP: Final = 600
-_CONSUMER: Final = 500
-
-
-def entry_bytes(entry: Entry, samples: int) -> int:
-    """Return about how many bytes the key, its bookkeeping and its value take; `samples` 0 looks at every element."""
-    own = getsizeof(entry) + getsizeof(entry.key) + _DICT_SLOT + _LIST_SLOT
-    return own + _value_bytes(entry.value, samples)
-
-
-def _value_bytes(value: object, samples: int) -> int:
-    """Return about how many bytes a stored value takes."""
-    if isinstance(value, ListValue):
-        size = value.length()
-        return getsizeof(value) + _elements_bytes(value.range(0, _sampled(size, samples)), size, _LIST_SLOT)
-    if isinstance(value, HashValue):
-        fields = list(value.fields)
-        looked = fields[: _sampled(len(fields), samples)]
-        contents = [value.fields[field] for field in looked]
-        return (
-            getsizeof(value)
-            + _elements_bytes(looked, len(fields), _DICT_SLOT)
-            + _elements_bytes(contents, len(fields), 0)
-        )
-    if isinstance(value, SetValue):
-        members = list(value.members)
-        return getsizeof(value) + _elements_bytes(members[: _sampled(len(members), samples)], len(members), _DICT_SLOT)
-    if isinstance(value, ZSetValue):
-        size = value.length()
-        looked = value.order.range(0, _sampled(size, samples))[1]
-        return getsizeof(value) + _elements_bytes(looked, size, _DICT_SLOT + 2 * _LIST_SLOT + _FLOAT)
-    if isinstance(value, StreamValue):
-        return getsizeof(value) + _stream_bytes(value)
-    return getsizeof(value)
-
-
-def _stream_bytes(stream: StreamValue) -> int:
-    """Return the bytes of entries and groups; nothing is sampled, as nodes know their sizes."""
-    total = 0
-    for node in stream.nodes:
-        total += node.memory_bytes()
-    for name, group in stream.groups.items():
-        total += _GROUP + getsizeof(name) + group.pending.size * _NACK
-        for consumer in group.consumers:
-            total += _CONSUMER + getsizeof(consumer)
-    return total
-
-
-def _sampled(size: int, samples: int) -> int:
-    """Return how many of `size` elements to look at."""
-    return size if samples == 0 else min(size, samples)
-
-
-def _elements_bytes(looked: list[bytes], size: int, overhead: int) -> int:
-    """Return the bytes of `size` elements like those `looked` at, each with `overhead`."""
-    if not looked:
-        return 0
-    total = 0
-    for element in looked:
-        total += getsizeof(element)
-    return size * overhead + total * size // len(looked)
 
 
 def memory_usage(cx: Context) -> object:
@@ -99,7 +26,7 @@ def memory_usage(cx: Context) -> object:
         if samples < 0:
             raise syntax_error()
     entry = cx.db.peek(argv[2])
-    return None if entry is None else entry_bytes(entry, samples)
+    return None if entry is None else entry_bytes(entry.key, entry.value, samples)
 
 
 def memory_stats(cx: Context) -> object:
@@ -118,8 +45,8 @@ def memory_stats(cx: Context) -> object:
     for database in cx.services.databases:
         if len(database):
             keys += len(database)
-            tables = len(database) * (_DICT_SLOT + _LIST_SLOT)
-            expires = database.volatile_count() * _LIST_SLOT
+            tables = len(database) * (DICT_SLOT + LIST_SLOT)
+            expires = database.volatile_count() * LIST_SLOT
             sizes: list[object] = [b"overhead.hashtable.main", tables, b"overhead.hashtable.expires", expires]
             items.extend([b"db.%d" % database.index, MapReply(sizes)])
     dataset = max(used - cx.services.startup_bytes, 0)

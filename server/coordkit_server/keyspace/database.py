@@ -8,10 +8,13 @@ can only move towards places that are still to be visited, and a key present fro
 once.  `_expiring` does the same for keys with a time to live, for sampling by active expiry.
 """
 
+from random import Random
 from typing import Final
 
 from coordkit_server.datatypes.value import Value
+from coordkit_server.keyspace.frequency import INITIAL, packed, used
 from coordkit_server.keyspace.notify import (
+    EVICTED,
     EXPIRED,
     KEY_MISS,
     KEYEVENT,
@@ -20,10 +23,12 @@ from coordkit_server.keyspace.notify import (
     EventSink,
 )
 from coordkit_server.keyspace.propagation import Propagation
+from coordkit_server.keyspace.sizes import entry_bytes
 from coordkit_server.keyspace.waiter import Waiter
 from coordkit_server.keyspace.watch import Tracker, Watcher
 
 NO_EXPIRY: Final = -1
+SAMPLES: Final = 5  # elements of a collection whose sizes are looked at
 
 
 class Entry:
@@ -48,7 +53,18 @@ class KeyspaceState:
         self.notify_flags: int = 0
         self.tracking: bool = False
         self.expiry_paused: bool = False  # CLIENT PAUSE, DEBUG SET-ACTIVE-EXPIRE: reads see expired keys as gone
-        self.no_touch: bool = False
+        self.no_touch: bool = False  # the command that runs leaves access times alone
+        self.counts_use: bool = False  # an LFU policy: entries keep how often they are used instead of when
+        self.plain_access: bool = True  # neither of the two: an access sets the time
+        self.decay_minutes: int = 1
+        self.log_factor: int = 10
+        self.random: Random = Random()
+        # memory, while maxmemory is set: what the data takes by estimate, and how much it may
+        self.accounts: bool = False
+        self.data_bytes: int = 0
+        self.data_limit: int = 0
+        self.over_limit: bool = False
+        self.lazyfreed: int = 0  # values that UNLINK and the like have removed
         self.memory_exceeded: bool = False  # more than maxmemory is in use: commands that may grow it are refused
         self.writes_refused: bool = False  # for one of these two reasons
         self.disk_error: bytes = b""  # the refusal of writes that could not be kept on disk
@@ -83,6 +99,20 @@ class KeyspaceState:
         self.replicas_missing = missing
         self.writes_refused = len(self.disk_error) > 0 or missing
 
+    def hold_touches(self, hold: bool) -> None:
+        """Leave access times alone, or not any more."""
+        self.no_touch = hold
+        self.plain_access = not hold and not self.counts_use
+
+    def count_use(self, entry: Entry) -> None:
+        """Note an access while use is counted, unless the command leaves it alone."""
+        if not self.no_touch:
+            entry.access_ms = used(entry.access_ms, self.now_ms, self.decay_minutes, self.log_factor, self.random)
+
+    def exceeds_limit(self) -> bool:
+        """Return True if the data takes more memory than it may."""
+        return self.accounts and self.data_bytes > self.data_limit
+
 
 class Database:
     """The keys of one numbered database."""
@@ -94,6 +124,7 @@ class Database:
         self._order: list[Entry] = []
         self._expiring: list[Entry] = []
         self._watched: dict[bytes, list[Watcher]] = {}
+        self._sizes: dict[bytes, int] = {}  # estimated bytes of each key, while memory is accounted for
         self.waiting: Final[dict[bytes, dict[Waiter, None]]] = {}  # blocked clients by key, kept by keyspace.blocking
 
     def __len__(self) -> int:
@@ -111,8 +142,10 @@ class Database:
                 self.notify(KEY_MISS, b"keymiss", key)
             return None
         state.hits += 1
-        if not state.no_touch:
+        if state.plain_access:
             entry.access_ms = state.now_ms
+        elif state.counts_use:
+            state.count_use(entry)
         return entry
 
     def look_at(self, key: bytes) -> Entry | None:
@@ -131,8 +164,10 @@ class Database:
         entry = self._entries.get(key)
         if entry is None or (entry.expire_at_ms >= 0 and self._expire_if_due(entry)):
             return None
-        if not self.state.no_touch:
+        if self.state.plain_access:
             entry.access_ms = self.state.now_ms
+        elif self.state.counts_use:
+            self.state.count_use(entry)
         return entry
 
     def peek(self, key: bytes) -> Entry | None:
@@ -170,6 +205,8 @@ class Database:
 
         Wakes clients that wait for the key.  The caller calls `modified`."""
         entry = Entry(key, value, len(self._order), self.state.now_ms)
+        if self.state.counts_use:
+            entry.access_ms = packed(self.state.now_ms, INITIAL)
         self._entries[key] = entry
         self._order.append(entry)
         if self.waiting and key in self.waiting:
@@ -205,6 +242,8 @@ class Database:
             self._touch_watched(key)
         if self.state.tracking:
             self.state.tracker.key_modified(key, self.index)
+        if self.state.accounts:
+            self._account(key)
 
     def signal_removed(self, key: bytes) -> None:
         """Tell watchers and tracking clients that the server itself has removed `key` (expiry, eviction)."""
@@ -239,6 +278,8 @@ class Database:
             self.clear_expiry(entry)
         if self.waiting and entry.key in self.waiting:
             self.state.ready.append((self, entry.key))
+        if self.state.accounts:
+            self.state.data_bytes -= self._sizes.pop(entry.key, 0)
 
     def notify(self, event_class: int, event: bytes, key: bytes) -> None:
         """Publish a keyspace event if CONFIG notify-keyspace-events asks for its class."""
@@ -284,6 +325,45 @@ class Database:
     def volatile_at(self, position: int) -> Entry:
         """Return the entry at `position` (0 <= position < volatile_count()) of the expiry index."""
         return self._expiring[position]
+
+    # -- memory --------------------------------------------------------------------------------------------------
+
+    def evict(self, entry: Entry) -> None:
+        """Remove `entry` for want of memory: event `evicted`, watchers, tracking, propagation."""
+        self.remove(entry)
+        self.signal_removed(entry.key)
+        self.notify(EVICTED, b"evicted", entry.key)
+        if self.state.propagation.active:
+            self.state.propagation.evicted(self.index, entry.key)
+
+    def start_accounting(self) -> None:
+        """Estimate every key, and from now on those that change."""
+        self._sizes = {}
+        for entry in self._order:
+            self._account(entry.key)
+
+    def stop_accounting(self) -> None:
+        """Forget the estimates."""
+        self._sizes = {}
+
+    def _account(self, key: bytes) -> None:
+        """Estimate `key` anew."""
+        state = self.state
+        before = self._sizes.pop(key, 0)
+        entry = self._entries.get(key)
+        size = 0
+        if entry is not None:
+            size = entry_bytes(key, entry.value, SAMPLES)
+            self._sizes[key] = size
+        state.data_bytes += size - before
+        if state.data_bytes > state.data_limit:
+            state.over_limit = True
+
+    def convert_accesses(self) -> None:
+        """Start entries' access data anew, after the policy has changed between times and frequencies."""
+        now_ms = self.state.now_ms
+        for entry in self._order:
+            entry.access_ms = packed(now_ms, INITIAL) if self.state.counts_use else now_ms
 
     # -- WATCH ---------------------------------------------------------------------------------------------------
 
@@ -345,6 +425,9 @@ class Database:
         self._entries = {}
         self._order = []
         self._expiring = []
+        for size in self._sizes.values():
+            self.state.data_bytes -= size
+        self._sizes = {}
         self.state.dirty += removed
         return removed
 
@@ -363,6 +446,7 @@ class Database:
         self._entries, other._entries = other._entries, self._entries
         self._order, other._order = other._order, self._order
         self._expiring, other._expiring = other._expiring, self._expiring
+        self._sizes, other._sizes = other._sizes, self._sizes
         for database in (self, other):
             for key in database.waiting:  # also for those who wait that a key goes away
                 self.state.ready.append((database, key))
