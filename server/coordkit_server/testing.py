@@ -127,7 +127,7 @@ class FailingFiles(FileSystem):
     A write that fails has written half of its bytes."""
 
     def __init__(self) -> None:
-        self._real: RealFileSystem = RealFileSystem()
+        self._inner: RealFileSystem = RealFileSystem()
         self._left: int = -1  # steps until the failure, -1: none
         self._number: int = 0
         self.failed: bool = False
@@ -156,46 +156,46 @@ class FailingFiles(FileSystem):
         if self.step():
             raise self.failure()
         self.open_files += 1
-        return FailingOutputFile(self, self._real.create(path))
+        return FailingOutputFile(self, self._inner.create(path))
 
     def open(self, path: str) -> InputFile:
         """Return the file at `path` for reading."""
-        return self._real.open(path)
+        return self._inner.open(path)
 
     def replace(self, source: str, target: str) -> None:
         """Give the file `source` the name `target`."""
         if self.step():
             raise self.failure()
-        self._real.replace(source, target)
+        self._inner.replace(source, target)
 
     def remove(self, path: str) -> None:
         """Remove the file at `path` if there is one."""
-        self._real.remove(path)
+        self._inner.remove(path)
 
 
 class FailingOutputFile(OutputFile):
     """A file of FailingFiles."""
 
-    def __init__(self, files: FailingFiles, real: OutputFile) -> None:
+    def __init__(self, files: FailingFiles, inner: OutputFile) -> None:
         self._files: FailingFiles = files
-        self._real: OutputFile = real
+        self._inner: OutputFile = inner
 
     def write(self, data: bytes) -> None:
         """Write `data`, or half of it and fail."""
         if self._files.step():
-            self._real.write(data[: len(data) // 2])
+            self._inner.write(data[: len(data) // 2])
             raise self._files.failure()
-        self._real.write(data)
+        self._inner.write(data)
 
     def sync(self) -> None:
         """Wait until what was written is on the disk."""
         if self._files.step():
             raise self._files.failure()
-        self._real.sync()
+        self._inner.sync()
 
     def close(self) -> None:
         """Close the file; it is closed even if that fails."""
         self._files.open_files -= 1
-        self._real.close()
+        self._inner.close()
         if self._files.step():
             raise self._files.failure()
