@@ -149,7 +149,7 @@ class Dispatcher(CommandRunner):
         row = self.find(argv)
         size = len(argv)
         if row is None or not (size == row.arity or (row.arity < 0 and size >= -row.arity)):
-            return self._refuse(session, self.refusal(argv) or unknown_command(argv))
+            return self._refuse_form(session, row, self.refusal(argv) or unknown_command(argv))
         if self._state.tracking:
             self._limit_tracking(session)
         if (
@@ -194,6 +194,13 @@ class Dispatcher(CommandRunner):
         ):
             session.tracking &= ~TRACK_CACHING
         return reply
+
+    def _refuse_form(self, session: Session, row: Command | None, text: bytes) -> object:
+        """Refuse an unknown command or a wrong number of arguments; EXEC ends the transaction even so."""
+        if row is not None and row.name == b"EXEC":
+            session.reset_transaction()
+            text = EXEC_ABORT_BECAUSE + text.removeprefix(b"ERR ")
+        return self._refuse(session, text)
 
     def _refuse(self, session: Session, text: bytes) -> object:
         """Return an error that was found before the command ran; it also dooms an open transaction."""

@@ -9,44 +9,12 @@ import pytest
 from tests.differential.case import Case
 from tests.differential.client import RawClient
 from tests.differential.known import EFFECTS_DIFFER, NOT_ON_REDIS, NOT_ON_VALKEY, excused
+from tests.differential.observer import Event, Observer
 from tests.differential.test_cases import all_cases
 from tests.peers import Peer
 
 TABLES = {"valkey": NOT_ON_VALKEY, "redis": NOT_ON_REDIS}
-MARK = b"end-of-command"
-PATTERN = b"__key*__:*"
-
-Event = tuple[object, object]
 Effect = tuple[int, tuple[Event, ...]]
-
-
-class Observer:
-    """A second pair of eyes on a server: a subscriber, and a connection that asks and marks."""
-
-    def __init__(self, peer: Peer) -> None:
-        self.control = RawClient(peer.host, peer.port)
-        self.listener = RawClient(peer.host, peer.port)
-        self.control.call("FLUSHALL")
-        self.control.call("CONFIG", "SET", "notify-keyspace-events", "KEAn")
-        self.listener.call("SUBSCRIBE", MARK)
-        self.listener.call("PSUBSCRIBE", PATTERN)
-
-    def events(self) -> tuple[Event, ...]:
-        """The (channel, message) of the events since the last call."""
-        self.control.call("PUBLISH", MARK, "")
-        found: list[Event] = []
-        while True:
-            _, message = self.listener.read()
-            assert isinstance(message, tuple)
-            if message[1][1] == MARK:
-                return tuple(found)
-            found.append((message[2][1], message[3][1]))
-
-    def close(self) -> None:
-        """End both connections; events are off again."""
-        self.control.call("CONFIG", "SET", "notify-keyspace-events", "")
-        self.control.close()
-        self.listener.close()
 
 
 def effects_of(case: Case, peer: Peer) -> list[Effect]:

@@ -18,7 +18,7 @@ from coordkit_server.errors import (
     syntax_error,
 )
 from coordkit_server.keyspace.notify import STRING
-from coordkit_server.numeric import parse_int
+from coordkit_server.numeric import INT64_MAX, parse_int
 
 _GET: Final = 0
 _SET: Final = 1
@@ -56,6 +56,13 @@ class FieldOperation:
             raise CommandError(BITFIELD_TYPE)
         self.width = width
 
+    def _as_redis_compares(self, wanted: int) -> int:
+        """Return `wanted`; of a SET so low that its distance to the highest value overflows 64 bits, one too high."""
+        high = (1 << (self.width - 1)) - 1
+        if self.operation == _SET and self.signed and self.overflow == bits.SATURATE and self.width < _MAX_SIGNED:
+            return high + 1 if wanted < high - INT64_MAX else wanted
+        return wanted
+
     def apply(self, data: bytearray) -> tuple[object, bool]:
         """Change the field in `data`; return (the reply: new value, old for SET, null if refused; it changed)."""
         old = bits.get_field(data, self.offset, self.width, self.signed)
@@ -63,7 +70,7 @@ class FieldOperation:
             wanted = old + self.amount
         else:
             wanted = self.amount if self.signed else bits.as_unsigned(self.amount)
-        new = bits.fit_field(wanted, self.width, self.signed, self.overflow)
+        new = bits.fit_field(self._as_redis_compares(wanted), self.width, self.signed, self.overflow)
         if new is None:
             return None, False
         bits.set_field(data, self.offset, self.width, new)

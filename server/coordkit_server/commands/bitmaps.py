@@ -168,7 +168,7 @@ def bitop(cx: Context) -> object:
     if result:
         cx.db.set(target, result)
         cx.db.notify(STRING, b"set", target)
-    elif cx.db.delete(target):
+    elif cx.db.discard(target):
         cx.db.notify(GENERIC, b"del", target)
     return len(result)
 

@@ -3,6 +3,7 @@
 from coordkit_server.commands.args import integer, long_double
 from coordkit_server.commands.strings import string_of
 from coordkit_server.context import DENYOOM, FAST, KEY1, WRITE, Command, Context
+from coordkit_server.datatypes.value import Text
 from coordkit_server.errors import DECREMENT_OVERFLOW, NAN_OR_INFINITY, NOT_INTEGER, OVERFLOW, CommandError
 from coordkit_server.keyspace.notify import STRING
 from coordkit_server.longdouble import sum_text
@@ -63,9 +64,9 @@ def incrbyfloat(cx: Context) -> object:
     if total is None:
         raise CommandError(NAN_OR_INFINITY)
     if entry is None:
-        cx.db.add(key, total)
+        cx.db.add(key, Text(total))
     else:
-        entry.value = total
+        entry.value = Text(total)
     cx.db.modified(key)
     cx.db.notify(STRING, b"incrbyfloat", key)
     cx.rewrite([b"SET", key, total, b"KEEPTTL"])

@@ -22,7 +22,7 @@ from coordkit_server.context import (
     Command,
     Context,
 )
-from coordkit_server.datatypes.value import Value
+from coordkit_server.datatypes.value import Text, Value
 from coordkit_server.errors import (
     DB_INDEX_OUT_OF_RANGE,
     INVALID_CURSOR,
@@ -288,7 +288,7 @@ def encoding_name(value: object) -> bytes:
     if isinstance(value, Value):
         return value.encoding()
     if isinstance(value, bytes):
-        if len(value) <= 20 and parse_int(value) is not None:
+        if len(value) <= 20 and not isinstance(value, Text) and parse_int(value) is not None:
             return b"int"
         return b"embstr" if len(value) <= _EMBEDDED_MAX else b"raw"
     return b"raw"
@@ -296,13 +296,13 @@ def encoding_name(value: object) -> bytes:
 
 def object_encoding(cx: Context) -> object:
     """OBJECT ENCODING key -> the name of the encoding, null if absent."""
-    entry = cx.db.peek(cx.argv[2])
+    entry = cx.db.lookup_silent(cx.argv[2])
     return None if entry is None else encoding_name(entry.value)
 
 
 def object_refcount(cx: Context) -> object:
     """OBJECT REFCOUNT key -> 1, or what Redis says of the small integers that it shares; null if absent."""
-    entry = cx.db.peek(cx.argv[2])
+    entry = cx.db.lookup_silent(cx.argv[2])
     if entry is None:
         return None
     value = entry.value
@@ -314,7 +314,7 @@ def object_refcount(cx: Context) -> object:
 
 def object_idletime(cx: Context) -> object:
     """OBJECT IDLETIME key -> seconds since the last access, null if absent."""
-    entry = cx.db.peek(cx.argv[2])
+    entry = cx.db.lookup_silent(cx.argv[2])
     if entry is None:
         return None
     if cx.state.counts_use:
@@ -324,7 +324,7 @@ def object_idletime(cx: Context) -> object:
 
 def object_freq(cx: Context) -> object:
     """OBJECT FREQ key -> how often it is used, on a logarithmic scale, null if absent; needs an LFU policy."""
-    entry = cx.db.peek(cx.argv[2])
+    entry = cx.db.lookup_silent(cx.argv[2])
     if entry is None:
         return None
     if not cx.state.counts_use:

@@ -242,7 +242,7 @@ def _store(cx: Context, value: SetValue, event: bytes) -> int:
     """Put `value` at the destination, remove the destination if it is empty; return its size."""
     key = cx.argv[1]
     if value.length() == 0:
-        if cx.db.delete(key):
+        if cx.db.discard(key):
             cx.db.notify(GENERIC, b"del", key)
         return 0
     cx.db.set(key, value)

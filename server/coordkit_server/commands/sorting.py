@@ -110,6 +110,7 @@ def _elements(value: object) -> list[bytes]:
     if isinstance(value, SetValue):
         return value.listed()
     if isinstance(value, ZSetValue):
+        value.packed = False  # so does Redis, even for SORT_RO
         return value.order.range(0, value.order.size())[1]
     raise wrong_type()
 
@@ -128,9 +129,9 @@ def _in_order(cx: Context, elements: list[bytes], by: Pattern | None, options: S
             texts.append((text is not None, _collated(text or b"", options)))
         places = sorted(range(len(elements)), key=texts.__getitem__, reverse=options.descending)
         return [elements[place] for place in places]
+    weights = elements if by is None else [by.value(cx, element) for element in elements]
     weighted: list[tuple[float, bytes]] = []
-    for element in elements:
-        weight = element if by is None else by.value(cx, element)
+    for weight, element in zip(weights, elements, strict=True):
         weighted.append((0.0 if weight is None else _number(weight), element))
     weighted.sort(reverse=options.descending)
     return [element for _, element in weighted]
@@ -188,7 +189,7 @@ def _store(cx: Context, key: bytes, found: list[object]) -> None:
     """Make `found` the list at `key`, nothing as the empty string; an empty result removes the key."""
     db = cx.db
     if not found:
-        if db.delete(key):
+        if db.discard(key):
             db.notify(GENERIC, b"del", key)
         return
     value = ListValue()

@@ -104,7 +104,6 @@ def xread(cx: Context) -> object:
     request = ReadRequest(cx, in_group=False)
     argv = cx.argv
     first = request.first
-    streams: list[StreamValue | None] = []
     idents: list[int] = []
     for at in range(first, first + request.streams):
         stream = as_stream(cx.db.lookup_read(argv[at]))
@@ -115,11 +114,10 @@ def xread(cx: Context) -> object:
             raise CommandError(XREAD_NEW)
         else:
             ident = strict_id(text)
-        streams.append(stream)
         idents.append(ident)
     found: list[object] = []
     for i in range(request.streams):
-        stream = streams[i]
+        stream = as_stream(cx.db.lookup_read(argv[first + i]))  # counted and announced once more, as in Redis
         if stream is not None and stream.last_entry_id() > idents[i]:
             parts = [b""]
             parts[0] = array_head(stream.read(idents[i] + 1, ID_MAX, request.count, parts))
@@ -165,6 +163,7 @@ def xreadgroup(cx: Context) -> object:
     cx.prevent_propagation()  # what this changes is propagated as claims
     found: list[object] = []
     for i in range(request.streams):
+        cx.db.lookup_read(argv[first + i])
         consumer = groups[i].consumers.get(request.consumer)
         if consumer is None:
             consumer = add_consumer(cx, argv[first + i], groups[i], request.consumer)

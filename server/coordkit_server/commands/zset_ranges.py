@@ -186,7 +186,7 @@ def store(cx: Context, key: bytes, members: list[bytes], scores: list[float], ev
 
     `packed`: it starts in the packed form, which it may have to leave."""
     if not members:
-        if cx.db.delete(key):
+        if cx.db.discard(key):
             cx.db.notify(GENERIC, b"del", key)
         return 0
     value = ZSetValue()

@@ -1,9 +1,14 @@
 """What every stored value but a string is: a `Value` with a type name and an encoding.
 
-A string is stored as `bytes`, or as a `bytearray` once it has been changed in place.
+A string is stored as `bytes`, or as a `bytearray` once it has been changed in place, or as a `Text`.
 """
 
-from mypy_extensions import trait
+from mypy_extensions import mypyc_attr, trait
+
+
+@mypyc_attr(native_class=False)
+class Text(bytes):
+    """A string that reads as an integer and yet is not kept as one: what INCRBYFLOAT leaves."""
 
 
 @trait

@@ -170,6 +170,15 @@ class Database:
             self.state.count_use(entry)
         return entry
 
+    def lookup_silent(self, key: bytes) -> Entry | None:
+        """Do what `look_at` does, with no event (OBJECT)."""
+        entry = self.peek(key)
+        if entry is None:
+            self.state.misses += 1
+        else:
+            self.state.hits += 1
+        return entry
+
     def peek(self, key: bytes) -> Entry | None:
         """Return the live entry at `key` without touching access time or statistics."""
         entry = self._entries.get(key)
@@ -182,11 +191,7 @@ class Database:
         return self._entries.get(key)
 
     def exists(self, key: bytes) -> bool:
-        """Return True if `key` holds a live value.  Leaves access time and statistics alone."""
-        return self.peek(key) is not None
-
-    def _is_live(self, key: bytes) -> bool:
-        """Return True if `key` holds a value that is not due; nothing is removed."""
+        """Return True if `key` holds a value that is not due; nothing is removed, no statistics (WATCH)."""
         entry = self._entries.get(key)
         return entry is not None and not 0 <= entry.expire_at_ms <= self.state.now_ms
 
@@ -266,6 +271,15 @@ class Database:
         self.modified(key)
         return True
 
+    def discard(self, key: bytes) -> bool:
+        """Do what `delete` does, and remove an expired key like any other: what commands with an empty result do."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return False
+        self.remove(entry)
+        self.modified(key)
+        return True
+
     def remove(self, entry: Entry) -> None:
         """Take `entry` out, with no event and no `modified`."""
         del self._entries[entry.key]
@@ -310,11 +324,15 @@ class Database:
         return True
 
     def expire_now(self, entry: Entry) -> None:
-        """Remove `entry` because its time has come: event `expired`, statistics, watchers, tracking."""
+        """Remove `entry` because its time has come: event `expired`, statistics, tracking.
+
+        Watchers are not told: EXEC looks itself whether a key has expired since, and nothing changes for who watched
+        an expired one."""
         self.remove(entry)
         self.state.expired_keys += 1
         self.notify(EXPIRED, b"expired", entry.key)
-        self.signal_removed(entry.key)
+        if self.state.tracking:
+            self.state.tracker.key_removed(entry.key, self.index)
         if self.state.propagation.active:
             self.state.propagation.expired(self.index, entry.key)
 
@@ -416,7 +434,7 @@ class Database:
         removed = len(self._order)
         if self._watched:
             for key in list(self._watched):
-                if self._is_live(key):
+                if self.exists(key):
                     self._touch_watched(key)
         if self.waiting:
             for key in self.waiting:
@@ -441,7 +459,7 @@ class Database:
         """Exchange all keys with `other` (SWAPDB); watchers and blocked clients stay with their number."""
         for first, second in ((self, other), (other, self)):
             for key in list(first._watched):
-                if first._is_live(key) or second._is_live(key):
+                if first.exists(key) or second.exists(key):
                     first._touch_watched(key)
         self._entries, other._entries = other._entries, self._entries
         self._order, other._order = other._order, self._order

@@ -193,6 +193,8 @@ CASES = [
         [
             ["BITFIELD", "k", "SET", "u8", 0, 255, "SET", "i8", 8, -2, "GET", "u8", 0, "GET", "i8", 8, "GET", "u16", 4],
             ["GET", "k"],
+            ["BITFIELD", "k", "OVERFLOW", "SAT", "SET", "i5", 16, -(2**63), "GET", "i5", 16],
+            ["BITFIELD", "k", "OVERFLOW", "SAT", "SET", "i5", 16, -(2**63) + 20, "INCRBY", "i8", 32, -(2**63)],
             ["BITFIELD", "k", "SET", "u4", "#1", 5, "GET", "u4", "#0", "GET", "u4", "#1"],
             ["BITFIELD", "k", "INCRBY", "u8", 0, 10, "GET", "u8", 0],
             ["BITFIELD", "k", "INCRBY", "i5", 100, 1, "GET", "u4", 0],

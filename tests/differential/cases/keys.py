@@ -4,6 +4,17 @@ from tests.differential.case import Case
 
 CASES = [
     Case(
+        "lookups-that-miss",
+        [
+            ["TYPE", "k"],
+            ["TTL", "k"],
+            ["PEXPIRETIME", "k"],
+            ["EXISTS", "k", "k"],
+            ["TOUCH", "k"],
+            ["OBJECT", "ENCODING", "k"],
+        ],
+    ),
+    Case(
         "del-exists",
         [
             ["MSET", "a", 1, "b", 2, "c", 3],

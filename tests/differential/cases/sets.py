@@ -8,6 +8,22 @@ B = ["SADD", "b", "2", "x", "y"]
 
 CASES = [
     Case(
+        "store-nothing-over-an-expired-key",
+        [
+            ["DEBUG", "SET-ACTIVE-EXPIRE", 0],
+            ["SET", "d", "v", "PX", 1],
+            ["DEBUG", "SLEEP", "0.005"],
+            ["SINTERSTORE", "d", "none"],
+            ["SET", "d", "v", "PX", 1],
+            ["DEBUG", "SLEEP", "0.005"],
+            ["ZUNIONSTORE", "d", 1, "none"],
+            ["SET", "d", "v", "PX", 1],
+            ["DEBUG", "SLEEP", "0.005"],
+            ["BITOP", "NOT", "d", "none"],
+            ["DEBUG", "SET-ACTIVE-EXPIRE", 1],
+        ],
+    ),
+    Case(
         "sadd-srem",
         [
             ["SADD", "a", "x", "y", "x"],

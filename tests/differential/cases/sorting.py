@@ -8,6 +8,15 @@ WEIGHTS: list[Argument] = ["MSET", "w_1", 30, "w_2", 10, "w_3", 20, "o_1", "one"
 
 CASES = [
     Case(
+        "a-sorted-set-unpacks",
+        [
+            ["ZADD", "z", 1, "a"],
+            ["OBJECT", "ENCODING", "z"],
+            ["SORT_RO", "z", "ALPHA"],
+            ["OBJECT", "ENCODING", "z"],
+        ],
+    ),
+    Case(
         "numbers",
         [
             NUMBERS,

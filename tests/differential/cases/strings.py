@@ -5,6 +5,22 @@ from tests.differential.case import Case
 WRONG = ["LPUSH", "l", "x"]
 
 CASES = [
+    Case(
+        "encoding-of-incrbyfloat",
+        [
+            ["INCRBYFLOAT", "k", 3],
+            ["OBJECT", "ENCODING", "k"],
+            ["COPY", "k", "copy"],
+            ["OBJECT", "ENCODING", "copy"],
+            ["GET", "copy"],
+            ["INCR", "k"],
+            ["OBJECT", "ENCODING", "k"],
+            ["INCRBYFLOAT", "k", "0.5"],
+            ["OBJECT", "ENCODING", "k"],
+            ["APPEND", "copy", "7"],
+            ["GETRANGE", "copy", 0, -1],
+        ],
+    ),
     Case("set-get", [["SET", "k", "v"], ["GET", "k"], ["GET", "none"], ["SET", "k"], ["SET", "k", ""], ["GET", "k"]]),
     Case(
         "set-nx-xx",

@@ -79,7 +79,7 @@ def test_expire_now_outside_of_a_command_is_sent_at_once() -> None:
     entry = database.add(b"k", b"v")
     database.set_expiry(entry, 10)
     state.now_ms = 11
-    assert not database.exists(b"k")
+    assert database.peek(b"k") is None
     assert stream.seen == [(2, command_bytes([b"DEL", b"k"]))]
 
 
@@ -92,7 +92,7 @@ def test_expire_now_within_a_command_waits_for_its_end_and_honours_lazyfree() ->
     database = Database(0, state)
     database.set_expiry(database.add(b"k", b"v"), 10)
     state.now_ms = 11
-    assert not database.exists(b"k")
+    assert database.peek(b"k") is None
     assert stream.seen == []
     state.propagation.deliver()
     assert stream.seen == [(0, command_bytes([b"UNLINK", b"k"]))]
