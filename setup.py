@@ -138,6 +138,7 @@ COMPILED: Final[list[str]] = [
     "numeric.py",
     "parameters.py",
     "pause.py",
+    "persistence/check.py",
     "persistence/crc64.py",
     "persistence/dump.py",
     "persistence/files.py",

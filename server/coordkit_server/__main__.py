@@ -15,6 +15,8 @@ from coordkit_server.config import Config, ConfigError
 from coordkit_server.configfile import UsageError, merged, read_arguments, read_file
 from coordkit_server.log import Log
 from coordkit_server.networking.listener import bind_addresses, bind_unix
+from coordkit_server.persistence.check import check_snapshot, is_snapshot
+from coordkit_server.persistence.files import RealFileSystem
 from coordkit_server.persistence.snapshot import LoadError
 
 HELP = """usage: coordkit-server [FILE] [--OPTION VALUE ...]
@@ -24,6 +26,7 @@ FILE is a redis.conf.  Every parameter of it is an option too, for example:
   --unixsocket PATH      also listen on a unix socket    --unixsocketperm 700 its permissions
   --dir PATH             working directory               --requirepass TEXT   password of the default user
   --databases 16         number of databases             --maxclients 10000   connections at most
+  --check FILE           say whether a snapshot file is whole, and where it breaks if not; starts no server
   --owner-socket PATH    end when the last connection to this socket has closed
 """
 
@@ -119,6 +122,27 @@ def serve(config: Config) -> None:
             os.unlink(path)
 
 
+def check(paths: list[str]) -> int:
+    """Return 0 if the file in `paths` is whole, 1 if it is not, 2 if it cannot be read; says so on the way."""
+    if len(paths) != 1:
+        sys.stderr.write("coordkit-server: --check takes one file\n")
+        return 2
+    path = paths[0]
+    try:
+        with open(path, "rb") as file:
+            head = file.read(8)
+        if not is_snapshot(head):
+            sys.stderr.write(f"coordkit-server: {path} is no snapshot: it starts with {head!r}\n")
+            return 2
+        report = check_snapshot(path, RealFileSystem())
+    except OSError as error:
+        sys.stderr.write(f"coordkit-server: can't read {path}: {error.strerror}\n")
+        return 2
+    for line in report.lines:
+        sys.stdout.write(f"{path}: {line}\n")
+    return 0 if report.good else 1
+
+
 def main() -> None:
     """Run the command line."""
     arguments = sys.argv[1:]
@@ -128,6 +152,8 @@ def main() -> None:
     if arguments[:1] in (["--version"], ["-v"]):
         sys.stdout.write(f"coordkit-server {__version__} (level of Redis {REDIS_LEVEL})\n")
         return
+    if arguments[:1] == ["--check"]:
+        sys.exit(check(arguments[1:]))
     try:
         serve(load_config(arguments))
     except (UsageError, OSError) as error:

@@ -30,7 +30,6 @@ from coordkit_server.persistence.rdb_values import EmptyValue, load_value, save_
 _VALKEY_MAGIC: Final = b"VALKEY"
 _HEADER_BYTES: Final = 9
 _FIRST_WITH_CHECKSUM: Final = 5
-_LAST_SHORT_MS: Final = 8  # versions up to it wrote times in the byte order of the machine
 _PROGRESS_EVERY: Final = 1024
 _NO_EXPIRY: Final = -1
 _LAST_TYPE: Final = 63  # everything above stands between keys
@@ -177,11 +176,11 @@ class Loader:
         self._databases: Final = databases
         self._options: Final = options
         self._database: Database | None = databases[0] if databases is not None else None
-        self._numbers: set[bytes] = set()  # keys of this database, when only checking
         self._expire_at_ms: int = _NO_EXPIRY
         self._idle_s: int = 0
         self.item_at: int = 0  # where the item starts that is being read: what is wrong is there
         self.version: int = 0
+        self.checked: bool = False  # there was a checksum
         self.facts: Final[dict[bytes, bytes]] = {}
         self.notes: Final[list[str]] = []  # what was left out, in words
         self.keys: int = 0
@@ -206,7 +205,8 @@ class Loader:
         if self.version >= _FIRST_WITH_CHECKSUM:
             computed = reader.crc()
             stored = int.from_bytes(reader.raw(8), "little")
-            if stored and stored != computed:
+            self.checked = stored != 0
+            if self.checked and stored != computed:
                 raise BadFormat(
                     f"RDB CRC error: the checksum of the file is {stored:x}, that of its content {computed:x}"
                 )
