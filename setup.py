@@ -56,6 +56,8 @@ COMPILED: Final[list[str]] = [
     "commands/help.py",
     "commands/hyperloglog.py",
     "commands/info.py",
+    "commands/info_memory.py",
+    "commands/info_stats.py",
     "commands/key_specs.py",
     "commands/keys.py",
     "commands/latency.py",

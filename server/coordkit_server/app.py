@@ -234,6 +234,7 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
 
     def before_wait(self) -> int:
         """Do what is due; return when the next thing is."""
+        self.services.stats.cycles += 1
         due_us = self._cron.run_due()
         if self.state.ready:  # a key that somebody waits for has expired
             self.dispatcher.begin_batch()

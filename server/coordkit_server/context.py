@@ -241,6 +241,7 @@ class Context:
 
 
 Handler = Callable[[Context], object]
+RATE_SAMPLES: Final = 16
 
 
 class Command:
@@ -343,6 +344,27 @@ class ServerControl:
         raise NotImplementedError
 
 
+class Rates:
+    """How fast counters grow, on average over the last samples."""
+
+    def __init__(self) -> None:
+        self._samples: Final[list[tuple[int, list[int]]]] = []
+
+    def sample(self, now_us: int, counters: list[int]) -> None:
+        """Note the counters at this time; SAMPLES of them are kept."""
+        self._samples.append((now_us, counters))
+        if len(self._samples) > RATE_SAMPLES:
+            del self._samples[0]
+
+    def per_second(self, which: int) -> int:
+        """Return the growth of one counter a second."""
+        if len(self._samples) < 2:
+            return 0
+        first_us, first = self._samples[0]
+        last_us, last = self._samples[-1]
+        return max(last[which] - first[which], 0) * 1_000_000 // max(last_us - first_us, 1)
+
+
 class Stats:
     """Counters behind INFO."""
 
@@ -355,6 +377,16 @@ class Stats:
         self.error_replies: int = 0
         self.unexpected_errors: int = 0
         self.errors: dict[bytes, int] = {}  # error code -> count
+        self.reads: int = 0
+        self.writes: int = 0
+        self.cycles: int = 0  # of the event loop
+        self.denied_logins: int = 0
+        self.rates: Final = Rates()
+
+    def sample(self, now_us: int) -> None:
+        """Note the counters whose rates INFO tells; the cron calls it."""
+        counters = [self.commands_processed, self.net_input_bytes, self.net_output_bytes, self.cycles]
+        self.rates.sample(now_us, counters)
 
     def reset(self) -> None:
         """Start counting again (CONFIG RESETSTAT)."""
@@ -366,6 +398,9 @@ class Stats:
         self.error_replies = 0
         self.unexpected_errors = 0
         self.errors = {}
+        self.reads = 0
+        self.writes = 0
+        self.denied_logins = 0
 
     def count_error(self, text: bytes) -> None:
         """Count an error reply by its code."""

@@ -53,6 +53,7 @@ class Cron:
             period_us = 1_000_000 // services.config.number("hz")
             self._next_us = now_us + period_us
             services.state.now_ms = services.clock.now_us() // 1000
+            services.stats.sample(now_us)
             services.tracking.limit()
             services.state.tracking = services.tracking.is_needed()
             if not services.state.expiry_paused:

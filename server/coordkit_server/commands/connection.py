@@ -61,6 +61,7 @@ def authenticate(cx: Context, user: bytes, password: bytes) -> None:
     """Log the session in as `user`; raises WRONGPASS.  The default user without a password takes any."""
     expected = cx.services.config.text("requirepass").encode("utf-8", "surrogateescape")
     if user != b"default" or (expected and password != expected):
+        cx.services.stats.denied_logins += 1
         raise CommandError(WRONG_PASS)
     cx.session.authenticated = True
     cx.session.user = user

@@ -10,9 +10,14 @@ from collections.abc import Callable
 from typing import Final
 
 from coordkit_server import REDIS_LEVEL, __version__
-from coordkit_server.commands.script_host import ScriptHost
+from coordkit_server.commands.info_memory import memory_fields
+from coordkit_server.commands.info_stats import (
+    commandstats_fields,
+    errorstats_fields,
+    latencystats_fields,
+    stats_fields,
+)
 from coordkit_server.context import LOADING, STALE, Command, Context
-from coordkit_server.process import peak_bytes, resident_bytes
 from coordkit_server.replication.replica import STATE_NAMES
 from coordkit_server.resp.reply import VerbatimReply
 
@@ -33,8 +38,10 @@ def _server(cx: Context) -> Fields:
         ("coordkit_version", __version__),
         ("os", f"{system.sysname} {system.release} {system.machine}"),
         ("arch_bits", 64 if sys.maxsize > 2**32 else 32),
+        ("monotonic_clock", "POSIX clock_gettime"),
         ("multiplexing_api", "epoll" if sys.platform == "linux" else "selectors"),
         ("process_id", os.getpid()),
+        ("process_supervised", services.config.text("supervised")),
         ("run_id", services.run_id.decode("ascii")),
         ("tcp_port", services.config.number("port")),
         ("server_time_usec", services.clock.now_us()),
@@ -42,8 +49,10 @@ def _server(cx: Context) -> Fields:
         ("uptime_in_days", uptime_s // 86400),
         ("hz", services.config.number("hz")),
         ("configured_hz", services.config.number("hz")),
+        ("lru_clock", services.clock.now_us() // 1_000_000 & 0xFFFFFF),
         ("executable", sys.executable),
-        ("config_file", ""),
+        ("config_file", services.config.path),
+        ("io_threads_active", 0),
     ]
 
 
@@ -78,55 +87,6 @@ def _blocking_keys(cx: Context) -> int:
     return total
 
 
-def _memory(cx: Context) -> Fields:
-    """Return memory in use: of the whole process, since Python does not tell what its data takes."""
-    used = resident_bytes()
-    peak = peak_bytes()
-    limit = cx.services.config.number("maxmemory")
-    return [
-        ("used_memory", used),
-        ("used_memory_human", human_bytes(used)),
-        ("used_memory_rss", used),
-        ("used_memory_rss_human", human_bytes(used)),
-        ("used_memory_peak", max(peak, used)),
-        ("used_memory_peak_human", human_bytes(max(peak, used))),
-        ("maxmemory", limit),
-        ("maxmemory_human", human_bytes(limit)),
-        ("maxmemory_policy", cx.services.config.text("maxmemory-policy")),
-        ("mem_fragmentation_ratio", "1.00"),
-        ("mem_allocator", "python"),
-        *_script_counts(cx),
-    ]
-
-
-def _script_counts(cx: Context) -> Fields:
-    """Return how many scripts and functions are loaded."""
-    host = cx.services.scripts
-    scripts = libraries = functions = 0
-    if isinstance(host, ScriptHost):
-        scripts = host.script_count()
-        if host.has_functions():
-            libraries = len(host.functions().libraries)
-            functions = len(host.functions().by_name)
-    return [
-        ("number_of_cached_scripts", scripts),
-        ("number_of_functions", functions),
-        ("number_of_libraries", libraries),
-    ]
-
-
-def human_bytes(size: int) -> str:
-    """Return `size` as `1.50M`."""
-    if size < 1024:
-        return f"{size}B"
-    value = float(size)
-    for unit in "KMGTPE":
-        value /= 1024
-        if value < 1024:
-            return f"{value:.2f}{unit}"
-    return f"{size}B"
-
-
 def _persistence(cx: Context) -> Fields:
     """Return the state of persistence: snapshots and the append-only file."""
     snapshots = cx.services.snapshots
@@ -158,36 +118,6 @@ def _persistence(cx: Context) -> Fields:
         ("aof_rewrite_scheduled", 0),
         ("aof_last_bgrewrite_status", "ok"),
         ("aof_last_write_status", "ok"),
-    ]
-
-
-def _stats(cx: Context) -> Fields:
-    """Return counters since start or CONFIG RESETSTAT."""
-    stats = cx.services.stats
-    pubsub = cx.services.pubsub
-    return [
-        ("total_connections_received", stats.connections_received),
-        ("total_commands_processed", stats.commands_processed),
-        ("total_net_input_bytes", stats.net_input_bytes),
-        ("total_net_output_bytes", stats.net_output_bytes),
-        ("rejected_connections", stats.rejected_connections),
-        ("expired_keys", cx.state.expired_keys),
-        ("evicted_keys", 0),
-        ("keyspace_hits", cx.state.hits),
-        ("keyspace_misses", cx.state.misses),
-        ("pubsub_channels", len(pubsub.channels)),
-        ("pubsub_patterns", len(pubsub.patterns)),
-        ("pubsubshard_channels", len(pubsub.shard_channels)),
-        ("sync_full", cx.services.primary.full_syncs),
-        ("sync_partial_ok", cx.services.primary.partial_syncs),
-        ("sync_partial_err", cx.services.primary.refused_syncs),
-        ("latest_fork_usec", cx.services.children.last_fork_us()),
-        ("total_forks", cx.services.children.fork_count()),
-        ("tracking_total_keys", len(cx.services.tracking.keys)),
-        ("tracking_total_items", cx.services.tracking.item_count),
-        ("tracking_total_prefixes", len(cx.services.tracking.prefixes)),
-        ("unexpected_error_replies", stats.unexpected_errors),
-        ("total_error_replies", stats.error_replies),
     ]
 
 
@@ -234,35 +164,6 @@ def _modules(cx: Context) -> Fields:
     return []
 
 
-def _commandstats(cx: Context) -> Fields:
-    """Return calls and time of each command that was called."""
-    fields: Fields = []
-    for row in called_rows(cx):
-        per_call = row.usec / row.calls if row.calls else 0.0
-        value = f"calls={row.calls},usec={row.usec},usec_per_call={per_call:.2f}"
-        value += f",rejected_calls={row.rejected_calls},failed_calls={row.failed_calls}"
-        fields.append((f"cmdstat_{row.full_name.decode('ascii')}", value))
-    return fields
-
-
-def called_rows(cx: Context) -> list[Command]:
-    """Return the rows, subcommands included, that were called or refused since the last reset."""
-    rows: list[Command] = []
-    for row in cx.services.commands.values():
-        rows.append(row)
-        if row.subcommands is not None:
-            rows.extend(row.subcommands.values())
-    return [row for row in rows if row.calls or row.rejected_calls or row.failed_calls]
-
-
-def _errorstats(cx: Context) -> Fields:
-    """Return how often each error code was replied."""
-    return [
-        (f"errorstat_{code.decode('utf-8', 'replace')}", f"count={count}")
-        for code, count in cx.services.stats.errors.items()
-    ]
-
-
 def _cluster(cx: Context) -> Fields:
     """Return the cluster state: this server has none."""
     return [("cluster_enabled", 0)]
@@ -296,14 +197,15 @@ def sections() -> list[Section]:
     return [
         Section("Server", _server, True),
         Section("Clients", _clients, True),
-        Section("Memory", _memory, True),
+        Section("Memory", memory_fields, True),
         Section("Persistence", _persistence, True),
-        Section("Stats", _stats, True),
+        Section("Stats", stats_fields, True),
         Section("Replication", _replication, True),
         Section("CPU", _cpu, True),
         Section("Modules", _modules, True),
-        Section("Commandstats", _commandstats, False),
-        Section("Errorstats", _errorstats, True),
+        Section("Commandstats", commandstats_fields, False),
+        Section("Errorstats", errorstats_fields, True),
+        Section("Latencystats", latencystats_fields, False),
         Section("Cluster", _cluster, True),
         Section("Keyspace", _keyspace, True),
     ]

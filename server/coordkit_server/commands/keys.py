@@ -42,6 +42,7 @@ from coordkit_server.resp.reply import OK, Simple
 
 _TYPE_NONE: Final = Simple(b"none")
 _EMBEDDED_MAX: Final = 44  # strings up to this size stand beside their header in Redis
+_LAZY_FROM: Final = 64  # elements of a value that Redis would free in the background
 _RANDOM_TRIES: Final = 100
 _SHARED_DIGITS: Final = 4  # Redis keeps one object each for 0 to 9999
 _SHARED_REFCOUNT: Final = 2147483647
@@ -57,6 +58,15 @@ def del_(cx: Context) -> object:
             db.notify(GENERIC, b"del", argv[i])
             removed += 1
     return removed
+
+
+def unlink(cx: Context) -> object:
+    """UNLINK key [key ...] -> number of keys removed."""
+    for i in range(1, len(cx.argv)):
+        entry = cx.db.peek(cx.argv[i])
+        if entry is not None and isinstance(entry.value, Value) and entry.value.length() > _LAZY_FROM:
+            cx.state.lazyfreed += 1
+    return del_(cx)
 
 
 def exists(cx: Context) -> object:
@@ -384,5 +394,5 @@ def commands() -> list[Command]:
         Command(b"SCAN", -2, READONLY, scan, since=b"2.8.0", summary=b"Walks over the keys in steps."),
         Command(b"TOUCH", -2, read, touch, ALL_KEYS, since=b"3.2.1", summary=b"Marks keys as used."),
         Command(b"TYPE", 2, read, type_, KEY1, summary=b"Tells the type of a value."),
-        Command(b"UNLINK", -2, WRITE | FAST, del_, ALL_KEYS, since=b"4.0.0", summary=b"Removes keys."),
+        Command(b"UNLINK", -2, WRITE | FAST, unlink, ALL_KEYS, since=b"4.0.0", summary=b"Removes keys."),
     ]

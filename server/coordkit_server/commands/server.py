@@ -45,9 +45,10 @@ def time(cx: Context) -> object:
 
 def flushdb(cx: Context) -> object:
     """FLUSHDB [ASYNC|SYNC] -> OK; every key of the selected database is gone."""
-    _check_flush_mode(cx)
+    later = _frees_later(cx)
     cx.force_propagation()
-    cx.db.flush()
+    removed = cx.db.flush()
+    cx.state.lazyfreed += removed if later else 0
     _tell_of_flush(cx)
     return OK
 
@@ -60,19 +61,24 @@ def _tell_of_flush(cx: Context) -> None:
 
 def flushall(cx: Context) -> object:
     """FLUSHALL [ASYNC|SYNC] -> OK; every key of every database is gone."""
-    _check_flush_mode(cx)
+    later = _frees_later(cx)
     cx.force_propagation()
     for database in cx.services.databases:
-        database.flush()
+        removed = database.flush()
+        cx.state.lazyfreed += removed if later else 0
     _tell_of_flush(cx)
     cx.services.snapshots.after_flush()
     return OK
 
 
-def _check_flush_mode(cx: Context) -> None:
-    """Raise a syntax error unless the only option is ASYNC or SYNC."""
-    if len(cx.argv) > 2 or (len(cx.argv) == 2 and cx.argv[1].upper() not in (b"ASYNC", b"SYNC")):
+def _frees_later(cx: Context) -> bool:
+    """Return True if a flush counts as lazy; raises a syntax error unless the only option is ASYNC or SYNC."""
+    if len(cx.argv) == 1:
+        return cx.services.config.flag("lazyfree-lazy-user-flush")
+    mode = cx.argv[1].upper()
+    if len(cx.argv) > 2 or mode not in (b"ASYNC", b"SYNC"):
         raise syntax_error()
+    return mode == b"ASYNC"
 
 
 def swapdb(cx: Context) -> object:
@@ -224,6 +230,8 @@ def config_resetstat(cx: Context) -> object:
     cx.state.hits = 0
     cx.state.misses = 0
     cx.state.expired_keys = 0
+    cx.state.lazyfreed = 0
+    cx.services.eviction.evicted_keys = 0
     for row in cx.services.commands.values():
         row.reset_statistics()
     return OK

@@ -103,6 +103,7 @@ class Connection(Handler, Flushable, OutputSink):
             self.close_now()
             return
         self._stats.net_input_bytes += size
+        self._stats.reads += 1
         if size == self._read_size and size < READ_SIZE_MAX:
             self._read_size = size * 2
         elif size < READ_SIZE and self._read_size > READ_SIZE:
@@ -252,6 +253,7 @@ class Connection(Handler, Flushable, OutputSink):
             self.close_now()
             return 0
         self._stats.net_output_bytes += sent
+        self._stats.writes += 1
         return sent
 
     def on_writable(self) -> None:
