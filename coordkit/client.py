@@ -110,7 +110,9 @@ class Client:
         `on_outage` is what it does when the server gives no answer: raise, allow, deny, or local, which counts in this
         process alone, for its share of a limit that `instances` processes use.
         """
-        plans = LimiterPlans(name, algorithm, on_outage=on_outage, keys=self.keys, instances=instances)
+        plans = LimiterPlans(
+            name, algorithm, on_outage=on_outage, keys=self.keys, instances=instances, identity=self.identity
+        )
         return Limiter(plans, backend=self.backend)
 
     def queue(self, queue: Queue) -> QueueHandle:
@@ -208,7 +210,9 @@ class AsyncClient:
         `on_outage` is what it does when the server gives no answer: raise, allow, deny, or local, which counts in this
         process alone, for its share of a limit that `instances` processes use.
         """
-        plans = LimiterPlans(name, algorithm, on_outage=on_outage, keys=self.keys, instances=instances)
+        plans = LimiterPlans(
+            name, algorithm, on_outage=on_outage, keys=self.keys, instances=instances, identity=self.identity
+        )
         return AsyncLimiter(plans, backend=self.backend)
 
     def queue(self, queue: Queue) -> AsyncQueueHandle:

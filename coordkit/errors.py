@@ -4,6 +4,7 @@
     ├── ConfigurationError (ValueError)        a value that cannot work: a URL, a ttl, a name
     ├── ServerUnavailable (ConnectionError)    no answer, and the command was certainly not run
     ├── OutcomeUnknown                         the command was sent and the answer was lost: it may have run
+    │   └── OutcomeForgotten                   the server itself cannot know any more
     ├── ServerError                            the server answered with an error
     ├── LockTimeout (TimeoutError)             the lock was not free within the timeout
     ├── LeaseLost                              the lease ended while it was still needed
@@ -36,6 +37,10 @@ class OutcomeUnknown(CoordkitError):
     Raised only where running it twice would do harm; what may be repeated is repeated within the call's
     deadline.
     """
+
+
+class OutcomeForgotten(OutcomeUnknown):
+    """The server says that it cannot know any more whether the command was run: asking again is of no use."""
 
 
 class ServerError(CoordkitError):

@@ -9,6 +9,7 @@ down.
   One probe in the background asks until the server answers; no caller pays for that.
 """
 
+import math
 import os
 import random
 import threading
@@ -68,6 +69,15 @@ class _GuardState:
         return None
 
 
+def _age_ms(age_s: float) -> int:
+    return math.ceil(age_s * 1000) + 1
+
+
+def repeated(script: Script[object], args: Args, age_ms: int) -> Args:
+    """The arguments to send: those of the first time, unless an attempt `age_ms` ago may have been run."""
+    return args if age_ms == 0 or script.again is None else script.again(args, age_ms)
+
+
 class Guard(_GuardState):
     """A blocking backend that repeats what may be repeated."""
 
@@ -83,16 +93,19 @@ class Guard(_GuardState):
     def call(self, script: Script[object], keys: Keys, args: Args) -> object:
         """The reply of the script, in plain form."""
         return self._guarded(
-            lambda deadline_s: self.transport.call(script, keys, args, deadline_s), idempotent=script.idempotent
+            lambda deadline_s, age_ms: self.transport.call(script, keys, repeated(script, args, age_ms), deadline_s),
+            idempotent=script.idempotent,
         )
 
     def execute(self, argv: Sequence[Arg], *, idempotent: bool = False) -> object:
         """The reply of one command, in plain form.  Say `idempotent` if it may be sent twice."""
-        return self._guarded(lambda deadline_s: self.transport.execute(argv, deadline_s), idempotent=idempotent)
+        return self._guarded(lambda deadline_s, _: self.transport.execute(argv, deadline_s), idempotent=idempotent)
 
     def publish(self, channel: bytes, payload: bytes) -> int:
         """How many clients got the message."""
-        return self._guarded(lambda deadline_s: self.transport.publish(channel, payload, deadline_s), idempotent=False)
+        return self._guarded(
+            lambda deadline_s, _: self.transport.publish(channel, payload, deadline_s), idempotent=False
+        )
 
     def subscribe(self, channel: bytes, listener: Listener, topic: bytes | None = None) -> bool:
         """Listen; comes back when the server confirmed.  True if the channel was not listened to before."""
@@ -133,16 +146,17 @@ class Guard(_GuardState):
                 self._ensure_probe()
             self.health.admit(self._monotonic())
 
-    def _guarded(self, send: Callable[[float], T], *, idempotent: bool) -> T:
+    def _guarded(self, send: Callable[[float, int], T], *, idempotent: bool) -> T:
         health = self.health
         if health.troubled:
             self._admit()
         started_s = attempt_s = self._monotonic()
-        attempt = 0
+        attempt, unknown = 0, False
         while True:
             try:
-                reply = send(started_s + self._timeout_s)
+                reply = send(started_s + self._timeout_s, _age_ms(attempt_s - started_s) if unknown else 0)
             except FAILURES as failure:
+                unknown = unknown or isinstance(failure, OutcomeUnknown)
                 pause: float | None = None
                 now_s = self._monotonic()
                 while pause is None or health.open:  # whoever is under way waits for the probe, up to the deadline
@@ -209,7 +223,7 @@ class AsyncGuard(_GuardState):
             except FAILURES as exc:
                 failure = exc
         return await self._guarded(
-            lambda deadline_s: self.transport.call(script, keys, args, deadline_s),
+            lambda deadline_s, age_ms: self.transport.call(script, keys, repeated(script, args, age_ms), deadline_s),
             idempotent=script.idempotent,
             failure=failure,
             started_s=started_s,
@@ -217,12 +231,14 @@ class AsyncGuard(_GuardState):
 
     async def execute(self, argv: Sequence[Arg], *, idempotent: bool = False) -> object:
         """The reply of one command, in plain form.  Say `idempotent` if it may be sent twice."""
-        return await self._guarded(lambda deadline_s: self.transport.execute(argv, deadline_s), idempotent=idempotent)
+        return await self._guarded(
+            lambda deadline_s, _: self.transport.execute(argv, deadline_s), idempotent=idempotent
+        )
 
     async def publish(self, channel: bytes, payload: bytes) -> int:
         """How many clients got the message."""
         return await self._guarded(
-            lambda deadline_s: self.transport.publish(channel, payload, deadline_s), idempotent=False
+            lambda deadline_s, _: self.transport.publish(channel, payload, deadline_s), idempotent=False
         )
 
     async def subscribe(self, channel: bytes, listener: Listener, topic: bytes | None = None) -> bool:
@@ -270,7 +286,7 @@ class AsyncGuard(_GuardState):
 
     async def _guarded(
         self,
-        send: Callable[[float], Awaitable[T]],
+        send: Callable[[float, int], Awaitable[T]],
         *,
         idempotent: bool,
         failure: ServerUnavailable | OutcomeUnknown | None = None,
@@ -282,9 +298,10 @@ class AsyncGuard(_GuardState):
             started_s = self._monotonic()
         if failure is None:
             self._admit()
-        attempt = 0
+        attempt, unknown = 0, False
         while True:
             if failure is not None:
+                unknown = unknown or isinstance(failure, OutcomeUnknown)
                 pause = self._next_pause_s(
                     failure, attempt=attempt, idempotent=idempotent, started_s=started_s, now_s=self._monotonic()
                 )
@@ -298,7 +315,7 @@ class AsyncGuard(_GuardState):
                     continue  # whoever is under way waits for the probe, up to the deadline
             attempt_s = self._monotonic()
             try:
-                reply = await send(started_s + self._timeout_s)
+                reply = await send(started_s + self._timeout_s, _age_ms(attempt_s - started_s) if unknown else 0)
             except FAILURES as exc:
                 failure = exc
             else:

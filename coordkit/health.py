@@ -13,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from coordkit.errors import OutcomeUnknown, ServerUnavailable
+from coordkit.errors import OutcomeForgotten, OutcomeUnknown, ServerUnavailable
 
 log = logging.getLogger("coordkit")
 
@@ -85,6 +85,8 @@ class Health:
         """Whether a call that failed so may be sent again, if there is time left."""
         self.troubled = True
         if self._forced is not None or (isinstance(failure, OutcomeUnknown) and not idempotent):
+            return False
+        if isinstance(failure, OutcomeForgotten):
             return False
         return self._reached  # a server that never answered is probably the wrong one
 

@@ -8,7 +8,6 @@ from the moment the request for it was sent, so it is over here no later than on
 import asyncio
 import itertools
 import logging
-import os
 import secrets
 import threading
 from collections.abc import Awaitable, Callable
@@ -17,6 +16,7 @@ from typing import Final
 
 from coordkit.durations import Duration, to_ms
 from coordkit.errors import CoordkitError
+from coordkit.forks import forget_in_child
 from coordkit.keys import Keys
 from coordkit.renewal import AsyncRenewer, BaseLease, Grant, Terms, ThreadRenewer, renew
 from coordkit.runner import run, run_async
@@ -30,23 +30,29 @@ TAKEN: Final = "it had ended unnoticed before it was released"
 class Identity:
     """Tokens that no other client uses, and the channel this one is woken on.  A forked child gets its own."""
 
-    __slots__ = ("_inbox", "_keys", "_numbers", "_pid", "_prefix", "contended")
+    __slots__ = ("__weakref__", "_inbox", "_keys", "_numbers", "_prefix", "_requests", "contended")
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
         self.contended = False
         """Whether somebody had to wait lately."""
         self._renew()
+        forget_in_child(self._renew)
 
     def attempt(self) -> tuple[bytes, bytes]:
         """A token for one attempt to own something, and the inbox channel."""
-        if self._pid != os.getpid():
-            self._renew()
         return b"%b:%x" % (self._prefix, next(self._numbers)), self._inbox
 
+    def request(self) -> int:
+        """A name for one request, to be known again by the server if it is sent twice.
+
+        Numbers from a random one up: 62 bits leave room for all clients' ranges.
+        """
+        return next(self._requests)
+
     def _renew(self) -> None:
-        self._pid = os.getpid()
         self._prefix = secrets.token_hex(8).encode()
+        self._requests = itertools.count(secrets.randbits(62))
         self._inbox = self._keys.inbox(self._prefix)
         self._numbers = itertools.count(1)
 

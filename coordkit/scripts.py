@@ -66,7 +66,8 @@ class Script(Generic[T_co]):
 
     `parse` gets the reply in plain form (bytes, int, list, None).  `idempotent` says that running it again
     with the same keys and arguments changes nothing more and gives the same answer: only such a script is
-    ever sent twice. A last name that starts with `*` stands for a tail of any length.
+    ever sent twice. A last name that starts with `*` stands for a tail of any length.  `again` makes the arguments of
+    a repeated call from those of the first one and the milliseconds since it was sent, where the script needs to know.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Script(Generic[T_co]):
     args: tuple[str, ...]
     parse: Callable[[object], T_co]
     idempotent: bool = False
+    again: Callable[[Args, int], Args] | None = None
     text: str = field(init=False, repr=False, compare=False)
     sha1: str = field(init=False, repr=False, compare=False)
 

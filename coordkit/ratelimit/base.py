@@ -6,7 +6,7 @@ from typing import ClassVar, Final, Protocol
 from coordkit.durations import Duration, to_seconds
 from coordkit.errors import ConfigurationError
 from coordkit.ratelimit.decision import Decision
-from coordkit.scripts import Script
+from coordkit.scripts import Args, Script
 
 EXACT: Final = 2**51
 """Lua counts in doubles: whole numbers up to 2^53 are exact.  Two bits are kept back for sums."""
@@ -17,13 +17,23 @@ LONGEST_S: Final = 50 * 365 * 86400
 US_PER_S: Final = 1_000_000
 
 
+REQUEST: Final = ("consume", "request", "*age_us")
+"""The last arguments of every algorithm's script: whether to take the cost, the name of the hit (empty when only
+looking), and, if it may have been run before, how long ago it was first sent."""
+
+
+def sent_again(args: Args, age_ms: int) -> Args:
+    """The arguments of a hit that is sent again `age_ms` after the first time."""
+    return (*args, age_ms * 1000)
+
+
 class Algorithm(Protocol):
     """A rate limit as declared: immutable, without a connection, and comparable."""
 
     kind: ClassVar[str]
     """The word for it in keys, files and options."""
     check_script: ClassVar[Script[object]]
-    peek_script: ClassVar[Script[object]]
+    """Its arguments are those of `arguments`, then REQUEST."""
 
     @property
     def capacity(self) -> int:
@@ -36,7 +46,7 @@ class Algorithm(Protocol):
         ...
 
     def arguments(self, cost: int) -> tuple[int, ...]:
-        """What the script is called with, without the last argument: whether to consume."""
+        """What the script is called with, up to the cost."""
         ...
 
     def decision(self, reply: object, cost: int) -> Decision:

@@ -5,13 +5,13 @@ t seconds at most `burst + limit * t / per` are admitted, and whoever keeps to t
 """
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import ClassVar, Final
 
 from coordkit.durations import Duration
 from coordkit.errors import ConfigurationError
-from coordkit.ratelimit.base import EXACT, LONGEST_S, US_PER_S, period_us, whole
+from coordkit.ratelimit.base import EXACT, LONGEST_S, REQUEST, US_PER_S, period_us, sent_again, whole
 from coordkit.ratelimit.decision import Decision
 from coordkit.scripts import Script
 
@@ -23,8 +23,9 @@ def parse_level(reply: object) -> int:
     raise TypeError(f"ratelimit_gcra replied {reply!r}")
 
 
-CHECK: Final = Script("ratelimit_gcra", ("bucket",), ("token", "drain", "capacity", "cost", "consume"), parse_level)
-PEEK: Final = replace(CHECK, idempotent=True)
+CHECK: Final = Script(
+    "ratelimit_gcra", ("bucket",), ("token", "drain", "capacity", "cost", *REQUEST), parse_level, True, sent_again
+)
 
 
 def units(limit: int, burst: int, period: int) -> tuple[int, int]:
@@ -52,7 +53,6 @@ class GCRA:
 
     kind: ClassVar[str] = "gcra"
     check_script: ClassVar[Script[object]] = CHECK
-    peek_script: ClassVar[Script[object]] = PEEK
 
     def __init__(self, limit: int, per: Duration, *, burst: int | None = None) -> None:
         whole(limit, name="limit", least=1)

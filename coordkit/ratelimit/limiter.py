@@ -6,7 +6,7 @@ carried out without a driver: that is a microsecond of nine.
 - One round trip a check, whatever the answer.
 - The server's clock counts, so clients whose clocks differ share one limit exactly.
 - A refused check takes nothing.
-- A check is never sent twice: if its answer is lost, OutcomeUnknown says so, or `on_outage` decides.
+- A check has a name by which the server knows it when it is sent again: it is counted once.
 """
 
 import logging
@@ -23,6 +23,7 @@ from coordkit.errors import (
 )
 from coordkit.guard import AsyncGuard, Guard
 from coordkit.keys import Keys
+from coordkit.lease import Identity
 from coordkit.plan import Call, Plan, Sleep, now
 from coordkit.ratelimit.base import Algorithm, whole
 from coordkit.ratelimit.decision import Decision
@@ -48,14 +49,27 @@ OUTAGE_RETRY_S: Final = 1.0
 class LimiterPlans:
     """What a limiter does, with no I/O."""
 
-    __slots__ = ("_check_script", "_degraded", "_key_prefix", "_local", "_on_outage", "_one", "algorithm", "name")
+    __slots__ = (
+        *("_check_script", "_degraded", "_identity", "_key_prefix", "_local", "_on_outage", "_one"),
+        *("algorithm", "name"),
+    )
 
-    def __init__(self, name: str, algorithm: Algorithm, *, on_outage: OnOutage, keys: Keys, instances: int = 1) -> None:
+    def __init__(
+        self,
+        name: str,
+        algorithm: Algorithm,
+        *,
+        on_outage: OnOutage,
+        keys: Keys,
+        instances: int = 1,
+        identity: Identity | None = None,
+    ) -> None:
         if on_outage not in ON_OUTAGE:
             raise ConfigurationError(f"on_outage must be one of {', '.join(ON_OUTAGE)}, not {on_outage!r}")
         self.name = name
         self.algorithm = algorithm
         self._key_prefix = keys.limit(name, algorithm.kind)
+        self._identity = identity or Identity(keys)
         self._check_script = algorithm.check_script
         # What nearly every check is called with, ready for the wire.
         self._one: Args = (*(b"%d" % number for number in algorithm.arguments(1)), CONSUME)
@@ -67,12 +81,14 @@ class LimiterPlans:
     def check(self, key: str, cost: int) -> Call:
         """The step that takes `cost` if there is room."""
         if cost == 1 and cost.__class__ is int:
-            return Call(self._check_script, (self.key(key),), self._one)
-        return Call(self._check_script, (self.key(key),), (*self.algorithm.arguments(self._cost(cost)), CONSUME))
+            return Call(self._check_script, (self.key(key),), (*self._one, self._identity.request()))
+        arguments = self.algorithm.arguments(self._cost(cost))
+        return Call(self._check_script, (self.key(key),), (*arguments, CONSUME, self._identity.request()))
 
     def peek(self, key: str, cost: int) -> Call:
         """The step that looks whether there is room for `cost`."""
-        return Call(self.algorithm.peek_script, (self.key(key),), (*self.algorithm.arguments(self._cost(cost)), LOOK))
+        arguments = self.algorithm.arguments(self._cost(cost))
+        return Call(self._check_script, (self.key(key),), (*arguments, LOOK, b""))
 
     def decided(self, reply: object, cost: int) -> Decision:
         """What the reply to one of these steps means."""

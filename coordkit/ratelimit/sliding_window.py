@@ -4,11 +4,11 @@ The server keeps one entry a hit, whatever its cost, for one period: about 15 by
 For limits of many thousands GCRA does with one small key.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
 from coordkit.durations import Duration
-from coordkit.ratelimit.base import US_PER_S, period_us, whole
+from coordkit.ratelimit.base import REQUEST, US_PER_S, period_us, sent_again, whole
 from coordkit.ratelimit.decision import Decision
 from coordkit.scripts import Script
 
@@ -21,8 +21,9 @@ def parse_usage(reply: object) -> tuple[int, int, int]:
     return used, reset_us, retry_us
 
 
-CHECK: Final = Script("ratelimit_sliding_window", ("hits",), ("limit", "window_us", "cost", "consume"), parse_usage)
-PEEK: Final = replace(CHECK, idempotent=True)
+CHECK: Final = Script(
+    "ratelimit_sliding_window", ("hits",), ("limit", "window_us", "cost", *REQUEST), parse_usage, True, sent_again
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,6 @@ class SlidingWindow:
 
     kind: ClassVar[str] = "sliding_window"
     check_script: ClassVar[Script[object]] = CHECK
-    peek_script: ClassVar[Script[object]] = PEEK
 
     def __post_init__(self) -> None:
         whole(self.limit, name="limit", least=1)

@@ -9,17 +9,23 @@ not run.
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Final, Protocol
 
-from coordkit.errors import CoordkitError, ServerError, ServerUnavailable
+from coordkit.errors import CoordkitError, OutcomeForgotten, ServerError, ServerUnavailable
 from coordkit.scripts import Args, Keys, Script
 
 NOT_RUN: Final = frozenset({"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "READONLY", "TRYAGAIN"})
 """Codes with which a server refuses a command for the moment; it was not run."""
 
 
+FORGOTTEN: Final = "OUTCOMEUNKNOWN"
+"""The code with which our scripts refuse a repeated request of which they cannot say whether it was run."""
+
+
 def refusal(reply: ServerError) -> CoordkitError:
     """The error to raise for an error reply: ServerUnavailable if the server only cannot work now."""
     if reply.code in NOT_RUN:
         return ServerUnavailable(f"the server cannot work at the moment: {reply}")
+    if reply.code == FORGOTTEN:
+        return OutcomeForgotten(f"{reply.message.partition(' ')[2]}: it may have been counted or not")
     return reply
 
 

@@ -15,7 +15,7 @@ LAST_US: Final = 9_000_000_000_000_000
 NUMBERS: Final = itertools.count()
 
 CLOCK: Final = source_text("include/now_ms")
-TEST_CLOCK: Final = "local function now_us() return tonumber(ARGV[#ARGV]) end\n"
+TEST_CLOCK: Final = "local function now_us() return tonumber(KEYS[2]) end\n"
 
 LIFETIME: Final = re.compile(r"/ 1000\) \+ 1\)")
 LONG: Final = "/ 1000) + 1 + 3600000)"
@@ -43,10 +43,12 @@ class Subject:
         """Let time pass; backwards with a negative span.  Stops before doubles stop counting, in 2255."""
         self.now_us = min(max(0, self.now_us + span_us), LAST_US)
 
-    def check(self, cost: int = 1, *, consume: bool = True) -> Decision:
-        """The decision of the script."""
-        arguments = (*self.algorithm.arguments(cost), "1" if consume else "0", self.now_us)
-        reply = self._ck.backend.execute(("EVAL", clocked_text(self.algorithm), 1, self.key, *arguments))
+    def check(self, cost: int = 1, *, consume: bool = True, request: str = "", age_us: int = 0) -> Decision:
+        """The decision of the script.  Every hit is a new one unless it is named."""
+        request = request or f"request.{next(NUMBERS)}"
+        age = (age_us,) if age_us else ()
+        arguments = (*self.algorithm.arguments(cost), "1" if consume else "0", request, *age)
+        reply = self._ck.backend.execute(("EVAL", clocked_text(self.algorithm), 2, self.key, self.now_us, *arguments))
         return self.algorithm.decision(reply, cost)
 
     def stored(self) -> object:

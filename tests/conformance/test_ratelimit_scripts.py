@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from coordkit import Client
+from coordkit.errors import OutcomeForgotten
 from coordkit.ratelimit.base import LONGEST_S, Algorithm
 from coordkit.ratelimit.gcra import GCRA
 from coordkit.ratelimit.sliding_window import SlidingWindow
@@ -292,3 +293,55 @@ def test_sliding_window_with_many_hits_finds_its_edge(ck: Client) -> None:
     assert subject.check(0).remaining == 1235
     assert subject.check(1235).allowed
     assert not subject.check().allowed
+
+
+@ANY
+@pytest.mark.parametrize("age_us", [0, 1])
+def test_hit_that_is_sent_again_is_counted_once(ck: Client, algorithm: Algorithm, age_us: int) -> None:
+    subject = Subject(ck, algorithm)
+    assert subject.check(1, request="a.11").allowed
+    assert subject.check(1, request="aa.1").allowed
+    subject.advance_us(5)
+    for _ in range(3):
+        assert subject.check(3, request="a.1", age_us=age_us).allowed
+    assert subject.check(0).remaining == 5
+
+
+@ANY
+def test_hit_that_is_sent_again_and_was_not_run_is_counted(ck: Client, algorithm: Algorithm) -> None:
+    subject = Subject(ck, algorithm)
+    for number in range(6):
+        subject.check(1, request=f"b.{number}")
+        subject.advance_us(10)
+    assert subject.check(1, request="a.1", age_us=5).allowed
+    assert subject.check(0).remaining == 3
+
+
+@ANY
+def test_refused_hit_that_is_sent_again_takes_nothing(ck: Client, algorithm: Algorithm) -> None:
+    subject = Subject(ck, algorithm)
+    subject.check(8)
+    subject.advance_us(5)
+    for _ in range(3):
+        assert not subject.check(3, request="a.1", age_us=1).allowed
+    assert subject.check(2).allowed
+
+
+def test_gcra_hit_after_which_others_came_is_not_counted_again(ck: Client) -> None:
+    subject = Subject(ck, GCRA(10, 10.0))
+    for name in ("a.1", "b.1"):
+        subject.check(1, request=name)
+    with pytest.raises(OutcomeForgotten, match="whose reply is forgotten"):
+        subject.check(1, request="a.1", age_us=1)
+    assert subject.check(0).remaining == 8
+
+
+def test_sliding_window_knows_a_hit_again_among_hundreds(ck: Client) -> None:
+    subject = Subject(ck, SlidingWindow(1000, 10.0))
+    for number in range(400):
+        subject.check(1, request=f"a.{number}")
+        subject.advance_us(1)
+    assert subject.check(1, request="a.3", age_us=1000).allowed
+    assert subject.check(0).remaining == 600
+    with pytest.raises(OutcomeForgotten, match="more than a window ago"):
+        subject.check(1, request="z.1", age_us=10_000_000)

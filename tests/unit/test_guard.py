@@ -254,7 +254,10 @@ async def test_async_guard_lets_calls_under_way_wait_for_the_probe() -> None:
     transport.answers.append(1)
     transport.back.set()
     reply = await guard._guarded(  # what a call does whose first attempt failed before the breaker opened
-        lambda deadline_s: transport.call(RELEASE, (), (), deadline_s), idempotent=True, failure=DOWN, started_s=100.0
+        lambda deadline_s, _: transport.call(RELEASE, (), (), deadline_s),
+        idempotent=True,
+        failure=DOWN,
+        started_s=100.0,
     )
     assert reply == 1
     assert transport.probes == 1

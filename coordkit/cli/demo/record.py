@@ -53,7 +53,7 @@ def parse_time(reply: object) -> int:
     return reply
 
 
-MARK: Final = Script("demo_mark", ("marks",), ("words",), parse_time)
+MARK: Final = Script("demo_mark", ("marks", "written"), ("words", "request"), parse_time, idempotent=True)
 MERGE: Final = Script(
     "demo_merge", ("record", "merged"), ("fence", "job", "lines", "words", "bytes"), parse_merge, idempotent=True
 )
@@ -61,8 +61,9 @@ MERGE: Final = Script(
 
 async def mark(client: AsyncClient, name: str, *words: object) -> int:
     """The server's time at which the mark was written to the list `name`."""
-    key = client.keys.demo(name)
-    return parse_time(await client.backend.call(MARK, (key,), (" ".join(map(str, words)),)))
+    keys = client.keys.demo(name), client.keys.demo("written")
+    arguments = " ".join(map(str, words)), client.identity.request()
+    return parse_time(await client.backend.call(MARK, keys, arguments))
 
 
 async def merge(client: AsyncClient, fence: int, job_id: str, lines: int, words: int, size: int) -> Merge:
