@@ -76,7 +76,21 @@ def _clients(cx: Context) -> Fields:
         ("watching_clients", watching),
         ("clients_in_timeout_table", cx.services.blocking.timed_count()),
         ("total_blocking_keys", _blocking_keys(cx)),
+        ("total_blocking_keys_on_nokey", _blocking_keys_on_missing(cx)),
     ]
+
+
+def _blocking_keys_on_missing(cx: Context) -> int:
+    """Return the number of keys whose removal wakes clients that are blocked on them."""
+    total = 0
+    if cx.services.blocking.missing_count:
+        for database in cx.services.databases:
+            for queue in database.waiting.values():
+                for waiter in queue:
+                    if waiter.wakes_on_missing:
+                        total += 1
+                        break
+    return total
 
 
 def _blocking_keys(cx: Context) -> int:

@@ -382,7 +382,9 @@ class _Claim:
             propagate_claim(self._cx, argv[1], argv[2], self._group.last_id, nack, text)
 
     def entry(self, ident: int) -> bytes | None:
-        """Return the packed entry, None if it was removed."""
+        """Return the packed entry, which JUSTID does without, None if it was removed."""
+        if self._just_id:
+            return b"" if self._stream.has(ident) else None
         return self._stream.entry(ident)
 
     def reply(self) -> object:

@@ -3,6 +3,8 @@
 import re
 from typing import Final
 
+from mypy_extensions import i64
+
 from coordkit_server.datatypes.stream import StreamValue
 from coordkit_server.datatypes.stream_entry import ID_MAX, ID_SEQ_BITS, ID_SEQ_MAX
 from coordkit_server.errors import STREAM_END, STREAM_ID, STREAM_START, CommandError, wrong_type
@@ -10,6 +12,10 @@ from coordkit_server.keyspace.database import Entry
 from coordkit_server.numeric import UINT64_MAX, parse_int
 
 INVALID: Final = -1
+_ZERO: Final = 48
+_NINE: Final = 57
+_DASH: Final = 45
+_WORD_DIGITS: Final = 18  # so many always fit into 64 bits
 _LONGEST: Final = 127
 # what strtoull reads beyond canonical digits
 _LOOSE: Final = re.compile(rb"[ \t\n\v\f\r]*([+-]?)([0-9]+)")
@@ -44,6 +50,31 @@ def part_of_id(text: bytes) -> int:
 
 def try_id(text: bytes, missing_seq: int = 0) -> int:
     """Return the id `ms-seq` or `ms` (its sequence is `missing_seq`), else INVALID."""
+    size: i64 = len(text)
+    dash: i64 = -1
+    number: i64 = 0
+    first: i64 = 0
+    at: i64 = 0
+    while at < size and at - dash <= _WORD_DIGITS:
+        char: i64 = text[at]
+        if _ZERO <= char <= _NINE:
+            number = number * 10 + char - _ZERO
+        elif char == _DASH and dash < 0 < at:
+            dash = at
+            first = number
+            number = 0
+        else:
+            break
+        at += 1
+    if at < size or dash == size - 1:
+        return _unusual_id(text, missing_seq)
+    if dash < 0:
+        return (int(number) << ID_SEQ_BITS) | missing_seq
+    return (int(first) << ID_SEQ_BITS) | int(number)
+
+
+def _unusual_id(text: bytes, missing_seq: int) -> int:
+    """Return an id with long numbers, or written as only C reads it, else INVALID."""
     if len(text) > _LONGEST:
         return INVALID
     if b"\0" in text:

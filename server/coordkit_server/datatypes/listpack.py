@@ -10,9 +10,10 @@ from coordkit_server.numeric import parse_int
 HEADER_BYTES: Final = 7  # total length, number of elements, end mark
 _LONGEST_INTEGER: Final = 20
 _NINE: Final = 57
+_SMALL_INTEGER: Final = 127
+_SMALL_INTEGER_BYTES: Final = 2
 # (least, greatest) integer -> bytes with the length that is stored behind every entry
 _INTEGER_CLASSES: Final[list[tuple[int, int, int]]] = [
-    (0, 127, 2),
     (-(2**12), 2**12 - 1, 3),
     (-(2**15), 2**15 - 1, 4),
     (-(2**23), 2**23 - 1, 5),
@@ -42,6 +43,8 @@ def entry_bytes(element: bytes) -> int:
 
 def integer_bytes(value: int) -> int:
     """Return the bytes of an integer entry."""
+    if 0 <= value <= _SMALL_INTEGER:
+        return _SMALL_INTEGER_BYTES
     for least, greatest, size in _INTEGER_CLASSES:
         if least <= value <= greatest:
             return size

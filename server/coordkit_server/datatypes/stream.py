@@ -5,7 +5,7 @@ Map: StreamNode (neighbouring entries), StreamValue (append, ranges, removal, tr
 Redis keeps the entries of a node in one listpack; approximate trimming removes whole nodes.  For the same counts nodes
 here end where Redis's do: `listpack_bytes` is what its listpack would take, and entries that XDEL removes still count.
 A node keeps its entries packed (see stream_entry) in one bytearray, and ids and ends of entries in arrays: with the
-default limits an entry takes some 24 bytes besides its packed form.  Finding an entry costs O(log n).
+default limits an entry takes some 20 bytes besides its packed form.  Finding an entry costs O(log n).
 
 For serialisation (RDB): `length`, `last_id`, `first_id` (0 if empty), `max_deleted_id`, `entries_added`, `nodes` and
 `groups` by name.  A node has `key` (the id its radix tree key spells), `deleted`, and `entries()`: the ids and, in
@@ -27,7 +27,12 @@ _FRAME_BYTES: Final = 7 + 2  # header and end of a listpack; the zero behind the
 _NODE_BYTES_MAX: Final = 1 << 30
 _ENTRY_BYTES_MAX: Final = 1 << 30
 _SIGN: Final = 1 << 63
-_NODE_OVERHEAD: Final = 600  # the node, its arrays and its bytearray, measured empty
+_STEP_BITS: Final = 32
+_STEP_MAX: Final = 4294967295
+# what an id and an end take
+_NARROW_BYTES: Final = 16
+_WIDE_BYTES: Final = 56
+_NODE_OVERHEAD: Final = 500  # the node, its arrays and its bytearray, measured empty
 
 
 class StreamNode:
@@ -39,8 +44,9 @@ class StreamNode:
         self.deleted: int = 0
         self._fields: Final = fields  # of the first entry: entries with the same ones take less in a listpack
         self._packed: bytearray = bytearray()
-        self._ms: array[int] = array("Q")
-        self._seq: array[int] = array("Q")
+        # ids as steps from `key`: 32 bits of ms and 32 of the sequence, or whole ids once one does not fit
+        self._narrow: bool = True
+        self._ids: array[int] | list[int] = array("Q")
         self._ends: array[int] = array("Q")  # where each entry ends, counted from the first byte there ever was
         self._cut: int = 0  # bytes that were removed in front of `_packed`
         self._listpack_bytes: int = _FRAME_BYTES + integer_bytes(len(fields))
@@ -63,13 +69,18 @@ class StreamNode:
         """Add an entry behind all others, with the fields and values from `argv[at]` on."""
         self._packed += pack(text, argv, at)
         self._ends.append(len(self._packed) + self._cut)
-        self._ms.append(ident >> ID_SEQ_BITS)
-        self._seq.append(ident & ID_SEQ_MAX)
+        ms_step = (ident >> ID_SEQ_BITS) - (self.key >> ID_SEQ_BITS)
+        seq = ident & ID_SEQ_MAX
+        if self._narrow and (ms_step > _STEP_MAX or seq > _STEP_MAX):
+            self._ids = self.ids(0, len(self._ids))
+            self._narrow = False
+        self._ids.append((ms_step << _STEP_BITS) | seq if self._narrow else ident)
         self.last_id = ident
-        self._count_bytes(ident, argv, at)
+        seq_step = ((seq - (self.key & ID_SEQ_MAX) + _SIGN) & ID_SEQ_MAX) - _SIGN
+        self._count_bytes(integer_bytes(ms_step) + integer_bytes(seq_step), argv, at)
 
-    def _count_bytes(self, ident: int, argv: list[bytes], at: int) -> None:
-        """Add what an entry takes in a listpack: flags, differences of its id, words, number of elements."""
+    def _count_bytes(self, size: int, argv: list[bytes], at: int) -> None:
+        """Add what an entry takes in a listpack: flags, its id (`size`), words, number of elements."""
         fields = self._fields
         pairs = (len(argv) - at) >> 1
         same = pairs == len(fields)
@@ -78,15 +89,12 @@ class StreamNode:
                 if argv[at + 2 * i] != fields[i]:
                     same = False
                     break
-        size = 2 + integer_bytes((ident >> ID_SEQ_BITS) - (self.key >> ID_SEQ_BITS))
-        seq_step = (ident & ID_SEQ_MAX) - (self.key & ID_SEQ_MAX)
-        size += integer_bytes(((seq_step + _SIGN) & ID_SEQ_MAX) - _SIGN)
         if same:
-            size += integer_bytes(pairs + 3)
+            size += 2 + integer_bytes(pairs + 3)
             for i in range(at + 1, len(argv), 2):
                 size += entry_bytes(argv[i])
         else:
-            size += integer_bytes(pairs) + integer_bytes(2 * pairs + 4)
+            size += 2 + integer_bytes(pairs) + integer_bytes(2 * pairs + 4)
             for i in range(at, len(argv)):
                 size += entry_bytes(argv[i])
         self._listpack_bytes += size
@@ -97,14 +105,30 @@ class StreamNode:
 
     def count_below(self, ident: int) -> int:
         """Return how many entries have an id below `ident`."""
-        ms = ident >> ID_SEQ_BITS
-        low = bisect_left(self._ms, ms)
-        high = bisect_right(self._ms, ms, low)
-        return low if low == high else bisect_left(self._seq, ident & ID_SEQ_MAX, low, high)
+        if ident <= self.key:
+            return 0
+        if not self._narrow:
+            return bisect_left(self._ids, ident)
+        ms_step = (ident >> ID_SEQ_BITS) - (self.key >> ID_SEQ_BITS)
+        if ms_step > _STEP_MAX:
+            return len(self._ends)
+        seq = ident & ID_SEQ_MAX
+        return bisect_left(self._ids, (ms_step << _STEP_BITS) + (seq if seq <= _STEP_MAX else _STEP_MAX + 1))
 
     def id_at(self, at: int) -> int:
         """Return the id of the entry at `at`."""
-        return (self._ms[at] << ID_SEQ_BITS) | self._seq[at]
+        return self.ids(at, at + 1)[0]
+
+    def ids(self, start: int, stop: int) -> list[int]:
+        """Return the ids from `start` up to `stop`."""
+        steps = self._ids[start:stop]
+        if not self._narrow:
+            return list(steps)
+        first_ms = self.key >> ID_SEQ_BITS
+        found: list[int] = []
+        for step in steps:
+            found.append(((first_ms + (step >> _STEP_BITS)) << ID_SEQ_BITS) | (step & _STEP_MAX))
+        return found
 
     def has_at(self, at: int, ident: int) -> bool:
         """Return True if `ident` stands at `at`, which may be behind the last entry."""
@@ -127,17 +151,18 @@ class StreamNode:
             for i in range(stop, len(self._ends)):
                 self._ends[i] -= end - begin
         del self._ends[start:stop]
-        del self._ms[start:stop]
-        del self._seq[start:stop]
+        del self._ids[start:stop]
         self.deleted += stop - start
 
     def entries(self) -> list[tuple[int, list[bytes]]]:
         """Return all entries as (id, [field, value, field, value, ...])."""
-        return [(self.id_at(i), unpack(self.packed(i, i + 1))) for i in range(len(self._ends))]
+        idents = self.ids(0, len(self._ends))
+        return [(idents[i], unpack(self.packed(i, i + 1))) for i in range(len(idents))]
 
     def memory_bytes(self) -> int:
         """Return about how many bytes the node takes."""
-        return _NODE_OVERHEAD + len(self._packed) + 24 * len(self._ends)
+        each = _NARROW_BYTES if self._narrow else _WIDE_BYTES
+        return _NODE_OVERHEAD + len(self._packed) + each * len(self._ends)
 
     def copy(self) -> "StreamNode":
         """Return an independent copy."""
@@ -145,8 +170,8 @@ class StreamNode:
         twin.last_id = self.last_id
         twin.deleted = self.deleted
         twin._packed = bytearray(bytes(self._packed))
-        twin._ms = self._ms[:]
-        twin._seq = self._seq[:]
+        twin._narrow = self._narrow
+        twin._ids = self._ids[:]
         twin._ends = self._ends[:]
         twin._cut = self._cut
         twin._listpack_bytes = self._listpack_bytes
@@ -232,7 +257,11 @@ class StreamValue(Value):
 
     def _node_from(self, ident: int) -> int:
         """Return the place of the first node that may hold `ident` or what follows it."""
-        place = bisect_right(self._keys, ident) - 1
+        keys = self._keys
+        last = len(keys) - 1
+        if last <= 0 or ident >= keys[last]:
+            return last if last > 0 else 0
+        place = bisect_right(keys, ident) - 1
         return place if place > 0 else 0
 
     def read(self, start: int, end: int, limit: int, parts: list[bytes]) -> int:
@@ -278,11 +307,9 @@ class StreamValue(Value):
         for place in range(self._node_from(start), len(self.nodes)):
             node = self.nodes[place]
             at = node.count_below(start) if node.key < start else 0
-            while at < node.size():
-                if len(ids) == limit:
-                    return ids
-                ids.append(node.id_at(at))
-                at += 1
+            ids.extend(node.ids(at, at + limit - len(ids)))
+            if len(ids) == limit:
+                break
         return ids
 
     def entry(self, ident: int) -> bytes | None:
@@ -293,9 +320,18 @@ class StreamValue(Value):
         at = node.count_below(ident)
         return node.packed(at, at + 1) if node.has_at(at, ident) else None
 
+    def has(self, ident: int) -> bool:
+        """Return True if there is an entry with this id."""
+        if not self.nodes:
+            return False
+        node = self.nodes[self._node_from(ident)]
+        return node.has_at(node.count_below(ident), ident)
+
     def last_entry_id(self) -> int:
         """Return the greatest id of an entry, 0 if there is none."""
         place = len(self.nodes) - 1
+        if place >= 0 and self.nodes[place].deleted == 0:
+            return self.nodes[place].last_id
         while place >= 0:
             size = self.nodes[place].size()
             if size:

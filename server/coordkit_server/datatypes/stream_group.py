@@ -46,6 +46,11 @@ class Pending:
         at = bisect_left(ids, ident)
         return self._nacks[chunk][at] if ids[at] == ident else None
 
+    def reaches(self, ident: int) -> bool:
+        """Return True if there is an id that is not below `ident`."""
+        lasts = self._lasts
+        return len(lasts) > 0 and lasts[-1] >= ident
+
     def first_from(self, ident: int) -> Nack | None:
         """Return the nack with the least id that is not below `ident`, None if there is none."""
         chunk = bisect_left(self._lasts, ident)
@@ -180,7 +185,7 @@ class Group:
 
     def deliver(self, ident: int, consumer: Consumer, now_ms: int) -> Nack:
         """Return the nack of an entry that goes to `consumer` now for the first time."""
-        nack = self.pending.get(ident)
+        nack = self.pending.get(ident) if self.pending.reaches(ident) else None
         if nack is None:
             nack = Nack(ident, consumer, now_ms, 1)
             self.pending.add(nack)

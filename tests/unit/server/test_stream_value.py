@@ -227,3 +227,34 @@ def test_node_count_of_a_radix_tree_with_known_ids() -> None:
     assert node_count([1, 2]) == 4
     # a common start, a fork, two ends of one node and one leaf each
     assert node_count([1 << 64, 2 << 64]) == 6
+
+
+WIDE = [
+    5,
+    (1 << 32) - 1,
+    1 << 32,
+    (1 << 64) - 1,
+    1 << 64,
+    (1 << 64) | (1 << 40),
+    1 << 96,
+    (1 << 96) + 1,
+    ID_MAX - 1,
+    ID_MAX,
+]
+
+
+@given(st.lists(st.sampled_from(WIDE), unique=True, min_size=1), st.lists(st.sampled_from(WIDE), max_size=3))
+def test_ids_far_apart_in_one_node_are_found(idents: list[int], removed: list[int]) -> None:
+    stream, limits = StreamValue(), small_nodes(100)
+    for ident in sorted(idents):
+        stream.append(ident, [b"f", b"v"], 0, limits)
+    stream.remove(removed)
+    kept = [ident for ident in sorted(idents) if ident not in removed]
+    assert len(stream.nodes) == (1 if kept else 0)
+    assert stream.ids_from(0, 100) == kept
+    assert [ident for ident, _ in content(stream)] == kept
+    for start in [0, *WIDE]:
+        assert stream.has(start) == (start in kept)
+        assert stream.read(start, ID_MAX, 0, []) == sum(ident >= start for ident in kept)
+        assert stream.read(0, start, 0, []) == sum(ident <= start for ident in kept)
+        assert stream.read(start + 1, ID_MAX, 0, []) == sum(ident > start for ident in kept)
