@@ -9,7 +9,6 @@ from mypy_extensions import i64
 
 CRC_BYTES: Final = 8
 _POLYNOMIAL: Final = 0x95AC9329AC4BC9B5  # bits in reverse order
-_MASK: Final = 0xFFFFFFFFFFFFFFFF
 _TOP: Final = 1 << 63
 _WITHOUT_TOP_BYTE: Final = 0x00FFFFFFFFFFFFFF  # a shift of a signed number brings copies of its sign
 
@@ -42,4 +41,5 @@ def crc64(crc: int, data: bytes) -> int:
     while at < end:
         state = table[(state ^ data[at]) & 255] ^ ((state >> 8) & _WITHOUT_TOP_BYTE)
         at += 1
-    return state & _MASK if state >= 0 else state + (1 << 64)
+    signed = int(state)
+    return signed + (1 << 64) if signed < 0 else signed
