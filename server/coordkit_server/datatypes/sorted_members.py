@@ -1,7 +1,8 @@
 """Members ordered by (score, member): insert, remove, rank and select in O(log n), ranges in O(log n + m).
 
-The order is kept in chunks of at most CHUNK_MAX elements, each a list of scores and a list of members; `_ends` has the
-last score of each chunk.  No chunk is empty unless the whole is.
+The order is kept in chunks of at most CHUNK_MAX elements, each a packed array of scores and a list of members; `_ends`
+has the last score of each chunk.  No chunk is empty unless the whole is.  A packed array is searched without leaving
+a few cache lines, where a list of float objects costs a cache miss a comparison.
 
 Ranks need sums of chunk sizes: `_sums[0]` has one for each FANOUT chunks, `_sums[1]` one for each FANOUT of those, and
 so on.  They are made when a rank is asked for and kept up until the number of chunks changes, which happens once in
@@ -14,45 +15,59 @@ Source: the chunked order is that of the `sortedcontainers` documentation ("Impl
 from bisect import bisect_left
 from typing import Final
 
-CHUNK_MAX: Final = 256
-CHUNK_SMALL: Final = 64
+from librt.vecs import append, extend, pop, vec
+from mypy_extensions import i64
+
+CHUNK_MAX: Final = 128
+CHUNK_SMALL: Final = 32
 FANOUT_BITS: Final = 4
 FANOUT: Final = 1 << FANOUT_BITS
+
+
+def inserted(numbers: vec[float], place: i64, number: float) -> vec[float]:
+    """Return `numbers` with `number` at `place`; the old array is spent."""
+    numbers = append(numbers, number)
+    at: i64 = len(numbers) - 1
+    while at > place:
+        numbers[at] = numbers[at - 1]
+        at -= 1
+    numbers[place] = number
+    return numbers
+
+
+def count_below(scores: vec[float], score: float, inclusive: bool) -> int:
+    """Return how many of the ordered `scores` are below `score`, or up to it if `inclusive`."""
+    low: i64 = 0
+    high: i64 = len(scores)
+    while low < high:
+        middle = (low + high) >> 1
+        other = scores[middle]
+        if other < score or (inclusive and other == score):
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 class Chunk:
     """A run of neighbours in the order."""
 
-    def __init__(self, scores: list[float], members: list[bytes]) -> None:
-        self.scores: list[float] = scores
+    def __init__(self, scores: vec[float], members: list[bytes]) -> None:
+        self.scores: vec[float] = scores
         self.members: list[bytes] = members
 
     def lower(self, score: float, member: bytes) -> int:
         """Return how many elements stand before (score, member)."""
         scores = self.scores
         members = self.members
-        low = 0
-        high = len(scores)
+        low: i64 = 0
+        high: i64 = len(scores)
         if high > 0 and scores[0] == score and scores[high - 1] == score:
             return bisect_left(members, member)  # in C: three times faster than the loop below
         while low < high:
             middle = (low + high) >> 1
             other = scores[middle]
             if other < score or (other == score and members[middle] < member):
-                low = middle + 1
-            else:
-                high = middle
-        return low
-
-    def count_below(self, score: float, inclusive: bool) -> int:
-        """Return how many elements have a score below `score`, or up to it if `inclusive`."""
-        scores = self.scores
-        low = 0
-        high = len(scores)
-        while low < high:
-            middle = (low + high) >> 1
-            other = scores[middle]
-            if other < score or (inclusive and other == score):
                 low = middle + 1
             else:
                 high = middle
@@ -77,8 +92,8 @@ class SortedMembers:
     """The ordered elements of a sorted set.  Scores are never NaN; a member stands in it once."""
 
     def __init__(self) -> None:
-        self._chunks: list[Chunk] = [Chunk([], [])]
-        self._ends: list[float] = [0.0]
+        self._chunks: list[Chunk] = [Chunk(vec[float](), [])]
+        self._ends: vec[float] = vec[float]([0.0])
         self._sums: list[list[int]] = []
         self._summed: bool = False
         self._size: int = 0
@@ -102,10 +117,10 @@ class SortedMembers:
         number = self._chunk_of(score, member)
         chunk = self._chunks[number]
         place = chunk.lower(score, member)
-        chunk.scores.insert(place, score)
+        chunk.scores = inserted(chunk.scores, place, score)
         chunk.members.insert(place, member)
         self._size += 1
-        size = len(chunk.scores)
+        size = len(chunk.members)
         if place == size - 1:
             self._ends[number] = score
         if size > CHUNK_MAX:
@@ -140,10 +155,10 @@ class SortedMembers:
     def _delete(self, number: int, place: int) -> None:
         """Take out the element at `place` of a chunk."""
         chunk = self._chunks[number]
-        del chunk.scores[place]
+        chunk.scores, _ = pop(chunk.scores, place)
         del chunk.members[place]
         self._size -= 1
-        left = len(chunk.scores)
+        left = len(chunk.members)
         if left < CHUNK_SMALL and len(self._chunks) > 1 and self._merge(number, left):
             return
         if place == left and left > 0:
@@ -154,11 +169,11 @@ class SortedMembers:
     def _split(self, number: int) -> None:
         """Halve a chunk that has grown too long."""
         chunk = self._chunks[number]
-        half = len(chunk.scores) >> 1
+        half = len(chunk.members) >> 1
         self._chunks.insert(number + 1, Chunk(chunk.scores[half:], chunk.members[half:]))
-        del chunk.scores[half:]
+        chunk.scores = chunk.scores[:half]
         del chunk.members[half:]
-        self._ends.insert(number, chunk.scores[half - 1])
+        self._ends = inserted(self._ends, number, chunk.scores[half - 1])
         self._summed = False
 
     def _merge(self, number: int, left: int) -> bool:
@@ -167,13 +182,14 @@ class SortedMembers:
             number -= 1
         chunk = self._chunks[number]
         following = self._chunks[number + 1]
-        if left and len(chunk.scores) + len(following.scores) > CHUNK_MAX >> 1:
+        if left and len(chunk.members) + len(following.members) > CHUNK_MAX >> 1:
             return False
-        chunk.scores.extend(following.scores)
+        chunk.scores = extend(chunk.scores, following.scores)
         chunk.members.extend(following.members)
         del self._chunks[number + 1]
-        del self._ends[number]
-        self._ends[number] = chunk.scores[len(chunk.scores) - 1]
+        ends, _ = pop(self._ends, number)
+        ends[number] = chunk.scores[len(chunk.scores) - 1]
+        self._ends = ends
         self._summed = False
         return True
 
@@ -187,7 +203,7 @@ class SortedMembers:
         for i in range(0, count, FANOUT):
             total = 0
             for j in range(i, min(i + FANOUT, count)):
-                total += len(chunks[j].scores)
+                total += len(chunks[j].members)
             level.append(total)
         levels = [level]
         while len(level) > FANOUT:
@@ -215,7 +231,7 @@ class SortedMembers:
         total = 0
         i = number & -FANOUT
         while i < number:
-            total += len(chunks[i].scores)
+            total += len(chunks[i].members)
             i += 1
         for level in self._sums:
             number >>= FANOUT_BITS
@@ -228,8 +244,8 @@ class SortedMembers:
     def _chunk_of(self, score: float, member: bytes) -> int:
         """Return the number of the chunk in which (score, member) stands or belongs."""
         ends = self._ends
-        low = 0
-        high = len(ends) - 1
+        low: i64 = 0
+        high: i64 = len(ends) - 1
         while low < high:
             middle = (low + high) >> 1
             other = ends[middle]
@@ -253,17 +269,8 @@ class SortedMembers:
 
     def count_below(self, score: float, inclusive: bool) -> int:
         """Return how many elements have a score below `score`, or up to it if `inclusive`."""
-        ends = self._ends
-        low = 0
-        high = len(ends) - 1
-        while low < high:
-            middle = (low + high) >> 1
-            other = ends[middle]
-            if other < score or (inclusive and other == score):
-                low = middle + 1
-            else:
-                high = middle
-        return self._before(low) + self._chunks[low].count_below(score, inclusive)
+        number = min(count_below(self._ends, score, inclusive), len(self._chunks) - 1)
+        return self._before(number) + count_below(self._chunks[number].scores, score, inclusive)
 
     def count_before(self, member: bytes, inclusive: bool) -> int:
         """Return how many members stand before `member` in byte order, it included if `inclusive`.
@@ -310,8 +317,8 @@ class SortedMembers:
                 rank -= level[number]
                 number += 1
             number <<= FANOUT_BITS
-        while len(chunks[number].scores) <= rank:
-            rank -= len(chunks[number].scores)
+        while len(chunks[number].members) <= rank:
+            rank -= len(chunks[number].members)
             number += 1
         return number, rank
 

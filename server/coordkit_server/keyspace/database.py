@@ -11,6 +11,8 @@ once.  `_expiring` does the same for keys with a time to live, for sampling by a
 from random import Random
 from typing import Final
 
+from mypy_extensions import i32, mypyc_attr
+
 from coordkit_server.datatypes.value import Value
 from coordkit_server.keyspace.frequency import INITIAL, packed, used
 from coordkit_server.keyspace.notify import (
@@ -31,15 +33,16 @@ NO_EXPIRY: Final = -1
 SAMPLES: Final = 5  # elements of a collection whose sizes are looked at
 
 
+@mypyc_attr(acyclic=True)  # values know no entry: without the collector's header an entry fits 64 bytes
 class Entry:
     """A key, its value (bytes, bytearray or a Value) and what the keyspace knows about it."""
 
-    def __init__(self, key: bytes, value: object, slot: int, access_ms: int) -> None:
+    def __init__(self, key: bytes, value: object, slot: i32, access_ms: int) -> None:
         self.key: bytes = key
         self.value: object = value
         self.expire_at_ms: int = NO_EXPIRY
-        self.slot: int = slot
-        self.volatile_slot: int = -1
+        self.slot: i32 = slot
+        self.volatile_slot: i32 = -1
         self.access_ms: int = access_ms
 
 
