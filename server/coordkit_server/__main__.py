@@ -15,6 +15,7 @@ from coordkit_server.config import Config, ConfigError
 from coordkit_server.configfile import UsageError, merged, read_arguments, read_file
 from coordkit_server.log import Log
 from coordkit_server.networking.listener import bind_addresses, bind_unix
+from coordkit_server.persistence.aof import AppendOnlyError
 from coordkit_server.persistence.check import check_snapshot, is_snapshot
 from coordkit_server.persistence.files import RealFileSystem
 from coordkit_server.persistence.snapshot import LoadError
@@ -111,6 +112,9 @@ def serve(config: Config) -> None:
     log.notice(f"coordkit-server {__version__}, level of Redis {REDIS_LEVEL}, {mode}, PID: {os.getpid()}")
     try:
         server.load()
+    except AppendOnlyError as error:
+        log.warning(str(error))
+        sys.exit(1)
     except LoadError as error:
         log.warning(str(error))
         log.warning("Fatal error loading the DB, check server logs. Exiting.")

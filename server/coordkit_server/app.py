@@ -12,7 +12,9 @@ from random import Random
 from typing import Final
 
 from coordkit_server.clock import Clock
+from coordkit_server.commands.aof import load_files
 from coordkit_server.commands.library_store import ScriptLibraries
+from coordkit_server.commands.replication import serve_waiting
 from coordkit_server.commands.table import build_table
 from coordkit_server.config import Config, ConfigError
 from coordkit_server.context import SAVE_ALWAYS, SAVE_AS_CONFIGURED, ServerControl, Services
@@ -30,13 +32,18 @@ from coordkit_server.networking.connection import (
     ConnectionOwner,
     OutputLimit,
 )
-from coordkit_server.networking.eventloop import EventLoop, Handler, TurnHooks
+from coordkit_server.networking.eventloop import Barrier, EventLoop, Handler, TurnHooks
 from coordkit_server.networking.forks import Forks
 from coordkit_server.networking.listener import Acceptor, Listener, bind_addresses
 from coordkit_server.networking.poller import best_poller
+from coordkit_server.persistence.aof import OFF as AOF_OFF
+from coordkit_server.persistence.aof import AppendOnly, BaseWriter
+from coordkit_server.persistence.aof_dump import CommandBase
 from coordkit_server.persistence.files import FileSystem, RealFileSystem
+from coordkit_server.persistence.log_files import SystemFiles
 from coordkit_server.persistence.rdb import Silent
 from coordkit_server.persistence.snapshot import Snapshots
+from coordkit_server.persistence.syncer import ThreadSyncer
 from coordkit_server.pubsub import PubSub
 from coordkit_server.replication.primary import Primary, SnapshotWriter
 from coordkit_server.session import GATE_AUTH
@@ -44,6 +51,9 @@ from coordkit_server.tracking import Tracking
 
 # how long a server with an owner socket waits for its first owner
 FIRST_OWNER_WAIT_US: Final = 10_000_000
+PERSISTENCE_PARAMETERS: Final = frozenset(
+    ["appendonly", "appendfsync", "aof-timestamp-enabled", "save", "stop-writes-on-bgsave-error"]
+)
 
 
 class Wakeup(Handler):
@@ -104,6 +114,26 @@ class ReplicaSnapshot(SnapshotWriter):
         self._snapshots.write_file(path + "-unfinished", path, Silent(), functions_only=functions_only)
 
 
+class BaseOfLog(BaseWriter):
+    """Writes the base of the append-only file: a snapshot, or commands if aof-use-rdb-preamble says so."""
+
+    def __init__(self, snapshots: Snapshots, commands: CommandBase, config: Config) -> None:
+        self._snapshots: Final = snapshots
+        self._commands: Final = commands
+        self._config: Final = config
+
+    def writes_rdb(self) -> bool:
+        """Return True for a snapshot, False for commands."""
+        return self._config.flag("aof-use-rdb-preamble")
+
+    def write_base(self, path: str) -> None:
+        """Write the data to `path`.  Raises OSError."""
+        if self.writes_rdb():
+            self._snapshots.write_file(path + "-unfinished", path, Silent(), aof_base=True)
+        else:
+            self._commands.write_base(path)
+
+
 class OwnerDoor(Acceptor):
     """Accepts owners; each is told by one byte that it counts."""
 
@@ -131,7 +161,7 @@ class ClientDoor(Acceptor):
         self._server.client_came(sock)
 
 
-class Server(ServerControl, TurnHooks, ConnectionOwner):
+class Server(ServerControl, TurnHooks, ConnectionOwner, Barrier):
     """A running server.  `run` returns when it has been asked to stop."""
 
     def __init__(self, config: Config, clock: Clock, log: Log, random: Random, files: FileSystem | None = None) -> None:
@@ -143,21 +173,14 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
         self.state: Final = KeyspaceState(self.pubsub, tracking)
         self.state.now_ms = clock.now_us() // 1000
         self.state.random = random
-        self.forks: Final = Forks(self.loop, log)
         databases = [Database(i, self.state) for i in range(config.number("databases"))]
         limits = Limits()
+        self.forks: Final = Forks(self.loop, log)
         libraries = ScriptLibraries()
-        snapshots = Snapshots(
-            config,
-            clock,
-            log,
-            self.state,
-            databases,
-            limits,
-            self.forks,
-            libraries,
-            files if files is not None else RealFileSystem(),
-        )
+        disk = files if files is not None else RealFileSystem()
+        snapshots = Snapshots(config, clock, log, self.state, databases, limits, self.forks, libraries, disk)
+        base = BaseOfLog(snapshots, CommandBase(databases, limits, libraries), config)
+        aof = AppendOnly(config, clock, log, self.state, SystemFiles(), ThreadSyncer(), self.forks, base)
         primary = Primary(config, clock, random, log, self.state, self.forks, ReplicaSnapshot(snapshots))
         self.services: Final = Services(
             clock=clock,
@@ -174,6 +197,7 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
             primary=primary,
             children=self.forks,
             snapshots=snapshots,
+            aof=aof,
             run_id=b"%040x" % random.getrandbits(160),
             log=log,
         )
@@ -225,12 +249,44 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
         gc.freeze()
         gc.disable()
         self.loop.run(self)
+        self.settle()
         for listener in self._listeners:
             listener.close(self.loop)
         for connection in list(self._connections.values()):
             connection.flush()
             connection.close_now()
+        self._finish_files()
         self.log.warning("Redis is now ready to exit, bye bye...")
+
+    def load(self) -> None:
+        """Load what the disk holds, before anybody is served; begin to log if the configuration says so.
+
+        Raises AppendOnlyError, LoadError, OSError."""
+        gc.disable()  # what is loaded has no cycles
+        aof = self.services.aof
+        if self.services.config.flag("appendonly"):
+            aof.read_manifest()
+            aof.adopt_old_file()
+            load_files(self.services)
+            aof.open_at_start()
+            aof.remove_history()
+        else:
+            self.services.snapshots.load()
+        self.services.snapshots.forget_changes()
+
+    def _finish_files(self) -> None:
+        """Let no child outlive the server, and finish the append-only file."""
+        self.forks.kill_child()
+        aof = self.services.aof
+        if aof.state != AOF_OFF:
+            self.log.notice("Calling fsync() on the AOF file.")
+            aof.close()
+
+    def settle(self) -> None:
+        """Write what was executed to the append-only file: replies are about to be sent."""
+        self.services.aof.appender.flush()
+        if self.services.waiting_for_copies:
+            serve_waiting(self.services)
 
     def before_wait(self) -> int:
         """Do what is due; return when the next thing is."""
@@ -253,6 +309,8 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
                 due_us = pause_end_us
         if self.state.tracking:
             self.services.tracking.broadcast()
+        self.loop.barrier = self if self.services.aof.appender.is_open() else None
+        self.settle()
         if self._owner_deadline_us and self._clock.monotonic_us() > self._owner_deadline_us:
             self.stop()
         return due_us
@@ -279,12 +337,6 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
                     return False
         self.stop()
         return True
-
-    def load(self) -> None:
-        """Load what was saved, before anybody is served.  Raises LoadError."""
-        gc.disable()  # what is loaded has no cycles
-        self.services.snapshots.load()
-        self.services.snapshots.forget_changes()
 
     def serve_while_busy(self, refusal: bytes) -> None:
         """Answer other clients once while a script goes on; the script's time stands still."""
@@ -431,18 +483,10 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
             raise ConfigError("this server does not evict clients; limit each with client-output-buffer-limit")
         elif name == "loglevel":
             self.log.set_level(config.text(name))
-        elif name == "appendonly" and config.flag(name):
-            self.log.warning("appendonly is on, but this server does not write an append-only file yet")
-        elif name == "save":
-            self.services.snapshots.set_points(config.text(name))
-        elif name == "stop-writes-on-bgsave-error":
-            self.services.snapshots.check_refusal()
-        elif name == "lazyfree-lazy-expire":
-            self.state.propagation.lazy_expire = config.flag(name)
-        elif name == "lazyfree-lazy-eviction":
-            self.state.propagation.lazy_eviction = config.flag(name)
-        elif name == "lazyfree-lazy-server-del":
-            self.state.propagation.lazy_server_del = config.flag(name)
+        elif name in PERSISTENCE_PARAMETERS:
+            self._apply_persistence(name)
+        elif name.startswith("lazyfree-"):
+            self._apply_lazyfree()
         elif name in ("min-replicas-to-write", "min-replicas-max-lag"):
             self.services.primary.check_replicas()
         elif name == "maxmemory":
@@ -459,6 +503,36 @@ class Server(ServerControl, TurnHooks, ConnectionOwner):
             self.state.log_factor = config.number(name)
         elif name == "dir":
             os.chdir(config.text(name))
+
+    def _apply_persistence(self, name: str) -> None:
+        """Take over when and how data go to the disk.  Raises ConfigError."""
+        config = self.services.config
+        if name == "appendonly":
+            self._apply_appendonly(config.flag(name))
+        elif name == "save":
+            self.services.snapshots.set_points(config.text(name))
+        elif name == "stop-writes-on-bgsave-error":
+            self.services.snapshots.check_refusal()
+        else:
+            self.services.aof.apply_config()
+
+    def _apply_lazyfree(self) -> None:
+        """Take over how removals are propagated."""
+        config = self.services.config
+        propagation = self.state.propagation
+        propagation.lazy_expire = config.flag("lazyfree-lazy-expire")
+        propagation.lazy_eviction = config.flag("lazyfree-lazy-eviction")
+        propagation.lazy_server_del = config.flag("lazyfree-lazy-server-del")
+
+    def _apply_appendonly(self, wanted: bool) -> None:
+        """Begin or stop to log, once the server runs.  Raises ConfigError."""
+        aof = self.services.aof
+        if not self._running or wanted == (aof.state != AOF_OFF):
+            return
+        if not wanted:
+            aof.turn_off()
+        elif not aof.turn_on():
+            raise ConfigError("Unable to turn on AOF. Check server logs.")
 
     def _apply_policy(self, policy: str) -> None:
         """Take over which keys are evicted; keys know either when or how often they were used."""

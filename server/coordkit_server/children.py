@@ -39,6 +39,10 @@ class ChildRunner:
         """Return how many children there have been."""
         raise NotImplementedError
 
+    def child_pid(self) -> int:
+        """Return the process ID of the child, 0 if there is none."""
+        raise NotImplementedError
+
     def kill_child(self) -> None:
         """End the child that runs, if there is one; its task hears of a failure."""
         raise NotImplementedError

@@ -22,6 +22,7 @@ from coordkit_server.latency import Histogram, LatencyMonitor
 from coordkit_server.log import Log
 from coordkit_server.monitor import Monitors
 from coordkit_server.pause import Pause
+from coordkit_server.persistence.aof import ON, AppendOnly
 from coordkit_server.persistence.snapshot import Snapshots
 from coordkit_server.process import resident_bytes
 from coordkit_server.pubsub import PubSub
@@ -428,6 +429,7 @@ class Services:
         expiry: ActiveExpiry,
         control: ServerControl,
         primary: Primary,
+        aof: AppendOnly,
         children: ChildRunner,
         snapshots: Snapshots,
         run_id: bytes,
@@ -446,6 +448,7 @@ class Services:
         self.expiry: Final = expiry
         self.control: Final = control
         self.primary: Final = primary
+        self.aof: Final = aof
         self.children: Final = children
         self.snapshots: Final = snapshots
         self.run_id: Final = run_id
@@ -468,7 +471,8 @@ class Services:
 
     def aof_synced(self, position: int) -> bool:
         """Return True if the append-only file is on disk up to `position`."""
-        return False
+        aof = self.aof
+        return aof.state == ON and aof.appender.synced_position >= position
 
     def used_bytes(self) -> int:
         """Return the memory in use: resident, or estimated while maxmemory needs an exact account."""

@@ -63,6 +63,7 @@ class Cron:
             services.snapshots.tick()
             self._evict(now_us + period_us // EXPIRY_SHARE)
             services.primary.run_cron()
+            services.aof.run_cron()
             self._close_idle()
             self._runs += 1
             if self._runs % services.config.number("hz") == 0:

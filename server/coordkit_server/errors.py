@@ -147,6 +147,12 @@ MISCONF_RDB: Final = (
 )
 MISCONF_AOF: Final = b"MISCONF Errors writing to the AOF file: "  # and the system's reason
 
+# persistence
+REWRITE_IN_PROGRESS: Final = b"ERR Background append only file rewriting already in progress"
+REWRITE_FAILED: Final = (
+    b"ERR Can't execute an AOF background rewriting. Please check the server logs for more information."
+)
+
 # scripting
 NO_SCRIPT: Final = b"NOSCRIPT No matching script. Please use EVAL."
 OOM: Final = b"OOM command not allowed when used memory > 'maxmemory'."

@@ -9,6 +9,7 @@ from time import sleep
 from typing import Final
 
 from coordkit_server import glob
+from coordkit_server.commands.aof import load_again
 from coordkit_server.commands.args import integer, number
 from coordkit_server.commands.digest import value_digest
 from coordkit_server.commands.help import help_reply
@@ -22,6 +23,7 @@ from coordkit_server.context import ADMIN, LOADING, NOSCRIPT, STALE, Command, Co
 from coordkit_server.datatypes.value import Value
 from coordkit_server.errors import NO_SUCH_KEY, CommandError, wrong_arity
 from coordkit_server.keyspace.database import Database
+from coordkit_server.persistence.aof import AppendOnlyError
 from coordkit_server.resp.reply import (
     OK,
     AttributeReply,
@@ -286,10 +288,15 @@ def debug_reload(cx: Context) -> object:
     return reload(cx)
 
 
-def debug_refused(cx: Context) -> object:
-    """DEBUG LOADAOF: refused, since this server writes no append-only file."""
+def debug_loadaof(cx: Context) -> object:
+    """DEBUG LOADAOF -> OK; the data are what the append-only file says."""
     check_allowed(cx)
-    raise CommandError(b"ERR DEBUG " + cx.argv[1].upper() + b" needs persistence, which this server does not have yet")
+    cx.prevent_propagation()
+    try:
+        return load_again(cx.services)
+    except (AppendOnlyError, OSError) as error:
+        cx.services.log.warning(str(error))
+        raise CommandError(b"ERR Error trying to load the AOF files, check server logs.") from error
 
 
 def debug_container(cx: Context) -> object:
@@ -317,7 +324,7 @@ def commands() -> list[Command]:
                 Command(b"HTSTATS", -3, flags, debug_htstats),
                 Command(b"HTSTATS-KEY", -3, flags, debug_htstats_key),
                 Command(b"RELOAD", -2, flags, debug_reload),
-                Command(b"LOADAOF", 2, flags, debug_refused),
+                Command(b"LOADAOF", 2, flags, debug_loadaof),
                 Command(b"LISTPACK", 3, flags, debug_listpack),
                 Command(b"LOG", 3, flags, debug_log),
                 Command(b"OBJECT", -3, flags, debug_object),

@@ -51,7 +51,7 @@ def _expire(cx: Context, unit: int, command: bytes) -> object:
     entry = cx.db.lookup_write(key)
     if entry is None or not _holds(flags, entry.expire_at_ms, at_ms):
         return 0
-    if at_ms <= cx.state.now_ms:
+    if at_ms <= cx.state.now_ms and not cx.state.loading:
         cx.db.remove(entry)
         cx.db.modified(key)
         cx.db.notify(GENERIC, b"del", key)

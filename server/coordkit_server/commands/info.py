@@ -18,6 +18,7 @@ from coordkit_server.commands.info_stats import (
     stats_fields,
 )
 from coordkit_server.context import LOADING, STALE, Command, Context
+from coordkit_server.persistence.aof import OFF as AOF_OFF
 from coordkit_server.replication.replica import STATE_NAMES
 from coordkit_server.resp.reply import VerbatimReply
 
@@ -127,12 +128,38 @@ def _persistence(cx: Context) -> Fields:
         ("rdb_last_cow_size", snapshots.last_copied_bytes),
         ("rdb_last_load_keys_expired", snapshots.loaded_expired),
         ("rdb_last_load_keys_loaded", snapshots.loaded_keys),
-        ("aof_enabled", 0),
-        ("aof_rewrite_in_progress", 0),
-        ("aof_rewrite_scheduled", 0),
-        ("aof_last_bgrewrite_status", "ok"),
-        ("aof_last_write_status", "ok"),
+        *_aof_fields(cx),
     ]
+
+
+def _aof_fields(cx: Context) -> Fields:
+    """Return the state of the append-only file."""
+    aof = cx.services.aof
+    appender = aof.appender
+    fields: Fields = [
+        ("aof_enabled", 0 if aof.state == AOF_OFF else 1),
+        ("aof_rewrite_in_progress", 1 if aof.rewriting else 0),
+        ("aof_rewrite_scheduled", 1 if aof.scheduled else 0),
+        ("aof_last_rewrite_time_sec", aof.last_rewrite_s),
+        ("aof_current_rewrite_time_sec", aof.rewriting_for_s()),
+        ("aof_last_bgrewrite_status", "err" if aof.last_rewrite_failed else "ok"),
+        ("aof_rewrites", aof.rewrites),
+        ("aof_rewrites_consecutive_failures", aof.failures),
+        ("aof_last_write_status", "err" if appender.failed else "ok"),
+        ("aof_last_cow_size", 0),
+    ]
+    if aof.state != AOF_OFF:
+        fields.extend(
+            [
+                ("aof_current_size", aof.current_size()),
+                ("aof_base_size", aof.base_size),
+                ("aof_pending_rewrite", 0),
+                ("aof_buffer_length", appender.buffered_bytes()),
+                ("aof_pending_bio_fsync", 1 if appender.syncing() else 0),
+                ("aof_delayed_fsync", appender.delayed_fsyncs),
+            ]
+        )
+    return fields
 
 
 def _replication(cx: Context) -> Fields:

@@ -2,6 +2,7 @@
 
 from coordkit_server.commands import (
     acl,
+    aof,
     bitfield,
     bitmaps,
     blocking_lists,
@@ -70,6 +71,7 @@ def build_table() -> dict[bytes, Command]:
         (b"cluster", cluster.cluster_commands()),
         (b"server", cluster.module_commands()),
         (b"server", lolwut.commands()),
+        (b"server", aof.commands()),
         (b"server", command_info.commands()),
         (b"server", debug.commands()),
         (b"server", info.commands()),

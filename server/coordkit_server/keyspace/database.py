@@ -55,6 +55,7 @@ class KeyspaceState:
         self.dirty: int = 0  # changes since start; dispatch compares it before and after a command
         self.notify_flags: int = 0
         self.tracking: bool = False
+        self.loading: bool = False  # data are read from disk: no key expires before all are there
         self.expiry_paused: bool = False  # CLIENT PAUSE, DEBUG SET-ACTIVE-EXPIRE: reads see expired keys as gone
         self.no_touch: bool = False  # the command that runs leaves access times alone
         self.counts_use: bool = False  # an LFU policy: entries keep how often they are used instead of when
@@ -200,7 +201,7 @@ class Database:
 
     def _expire_if_due(self, entry: Entry) -> bool:
         """Return True if `entry`, which has a time to live, is past it; removes it unless expiry is paused."""
-        if entry.expire_at_ms > self.state.now_ms:
+        if entry.expire_at_ms > self.state.now_ms or self.state.loading:
             return False
         if not self.state.expiry_paused:
             self.expire_now(entry)

@@ -127,7 +127,13 @@ class Connection(Handler, Flushable, OutputSink):
             )
             self._closing = True
         self._executing = False
-        if not self._closed:
+        self._reply()
+
+    def _reply(self) -> None:
+        """Send replies now, or at the end of the turn if something has to happen before."""
+        if self._loop.barrier is not None:
+            self._ask_flush()
+        elif not self._closed:
             self.flush()
 
     def _execute_all(self, session: Session) -> None:
@@ -135,7 +141,7 @@ class Connection(Handler, Flushable, OutputSink):
         parser = self._parser
         dispatcher = self._dispatcher
         cx = self._cx
-        while session.waiter is None and not self._closing and not self._closed:
+        while session.waiter is None and not session.closing and not self._closing and not self._closed:
             argv: list[bytes] | None = self._held
             if self._held:
                 self._held = []
@@ -154,6 +160,8 @@ class Connection(Handler, Flushable, OutputSink):
                 session.out.extend(session.pushes)
                 session.pushes = []
             if len(session.out) > FLUSH_CHUNKS:
+                if self._loop.barrier is not None:
+                    self._loop.barrier.settle()
                 self.flush()
                 if self._unsent_bytes > OUTPUT_SOFT:
                     return
@@ -194,6 +202,9 @@ class Connection(Handler, Flushable, OutputSink):
         if self._closed:
             return
         session = self.session
+        if session.aof_position and not self._services.aof.appender.is_durable(session.aof_position):
+            self.close_now()  # its change may be lost: no reply may say that it was made
+            return
         out = session.out
         if out:
             session.out = []
@@ -266,7 +277,7 @@ class Connection(Handler, Flushable, OutputSink):
                 if not self._closed:
                     self._unsent.insert(0, data[sent:])
                 return
-        self.flush()
+        self._reply()
 
     def _take(self) -> bytes:
         """Return the next bytes to send, up to about JOIN_LIMIT."""

@@ -45,6 +45,15 @@ class TurnHooks:
         raise NotImplementedError
 
 
+@trait
+class Barrier:
+    """Stands between executing and replying."""
+
+    def settle(self) -> None:
+        """Make last what was executed: replies to it are about to be sent."""
+        raise NotImplementedError
+
+
 class EventLoop:
     """Runs handlers until stopped."""
 
@@ -54,6 +63,7 @@ class EventLoop:
         self._handlers: Final[dict[int, Handler]] = {}
         self._pending: list[Flushable] = []
         self._running: bool = False
+        self.barrier: Barrier | None = None  # replies wait for the end of the turn, and for it
 
     def add(self, fd: int, handler: Handler) -> None:
         """Call `handler` when `fd` is readable."""
@@ -121,6 +131,8 @@ class EventLoop:
     def _flush_pending(self) -> None:
         """Flush what asked for it; a flush may make others ask."""
         while self._pending:
+            if self.barrier is not None:
+                self.barrier.settle()
             pending = self._pending
             self._pending = []
             for item in pending:

@@ -27,7 +27,7 @@ from coordkit_server.persistence.rdb import (
     facts_of,
     save,
 )
-from coordkit_server.persistence.rdb_format import Reader, Writer
+from coordkit_server.persistence.rdb_format import ByteSource, Reader, Writer
 from coordkit_server.process import private_dirty_bytes, resident_bytes
 
 RETRY_AFTER_S: Final = 5  # how long a save point waits after a failure
@@ -111,24 +111,32 @@ class Snapshots(ChildTask):
         """Return the name of the snapshot file, which stands in the working directory."""
         return self._config.text("dbfilename")
 
-    def write_file(self, temporary: str, target: str, progress: Progress, *, functions_only: bool = False) -> None:
+    def write_file(
+        self,
+        temporary: str,
+        target: str,
+        progress: Progress,
+        *,
+        functions_only: bool = False,
+        aof_base: bool = False,
+    ) -> None:
         """Write a snapshot to `temporary`, sync it and call it `target`.  Raises OSError and leaves nothing behind."""
         try:
-            self._write(temporary, progress, functions_only)
+            self._write(temporary, progress, functions_only=functions_only, aof_base=aof_base)
             self._files.replace(temporary, target)
         except OSError as error:
             self._log.warning("Write error saving DB on disk(%s): %s" % (target, error.strerror))
             self._files.remove(temporary)
             raise
 
-    def _write(self, path: str, progress: Progress, functions_only: bool) -> None:
+    def _write(self, path: str, progress: Progress, *, functions_only: bool, aof_base: bool) -> None:
         """Write and sync the file at `path`."""
         config = self._config
         file = self._files.create(path)
         try:
             writer = Writer(file, compress=config.flag("rdbcompression"), checksums=config.flag("rdbchecksum"))
             databases = [] if functions_only else self._databases
-            save(writer, databases, self.save_options(), progress)
+            save(writer, databases, self.save_options(aof_base=aof_base), progress)
             file.sync()
         finally:
             file.close()
@@ -317,6 +325,16 @@ class Snapshots(ChildTask):
             self._log.warning(str(error))
             return False
         return True
+
+    def load_base(self, source: ByteSource) -> int:
+        """Load the snapshot at the start of an append-only file; return where it ends.  Raises LoadError, OSError."""
+        reader = Reader(b"", source, checksums=self._config.flag("rdbchecksum"))
+        loader = Loader(reader, self._databases, LoadOptions(self._limits, self._libraries, NEVER))
+        try:
+            loader.run()
+        except BadFormat as error:
+            raise LoadError(f"snapshot, offset {loader.item_at}: {error}") from error
+        return reader.offset()
 
     def _load_file(self, *, merge: bool) -> bool:
         """Load the snapshot file; return True.  Raises LoadError, OSError."""

@@ -1,0 +1,120 @@
+"""All data as the commands that make them: the base of an append-only file without a snapshot."""
+
+import os
+from typing import Final
+
+from coordkit_server.datatypes.hash import HashValue
+from coordkit_server.datatypes.limits import Limits
+from coordkit_server.datatypes.list import ListValue
+from coordkit_server.datatypes.set import SetValue
+from coordkit_server.datatypes.zset import ZSetValue
+from coordkit_server.keyspace.database import Database, Entry
+from coordkit_server.keyspace.propagation import command_bytes, select_bytes
+from coordkit_server.numeric import format_float
+from coordkit_server.persistence.aof import BaseWriter
+from coordkit_server.persistence.dump import dump
+from coordkit_server.persistence.rdb import LibraryStore
+
+ITEMS_A_COMMAND: Final = 64
+_FLUSH_BYTES: Final = 1024 * 1024
+
+
+class CommandDump:
+    """Writes commands to a file."""
+
+    def __init__(self, path: str) -> None:
+        self._file: Final = open(path, "wb")  # noqa: SIM115 - closed by `finish`
+        self._parts: list[bytes] = []
+        self._bytes: int = 0
+
+    def add(self, argv: list[bytes]) -> None:
+        """Write a command."""
+        self._add(command_bytes(argv))
+
+    def _add(self, wire: bytes) -> None:
+        """Write bytes."""
+        self._parts.append(wire)
+        self._bytes += len(wire)
+        if self._bytes >= _FLUSH_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Hand what has gathered to the system."""
+        self._file.write(b"".join(self._parts))
+        self._parts = []
+        self._bytes = 0
+
+    def finish(self) -> None:
+        """Close the file once it is on disk."""
+        self._flush()
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+    def add_database(self, database: Database, limits: Limits) -> None:
+        """Write all keys of a database."""
+        if len(database) == 0:
+            return
+        self._add(select_bytes(database.index))
+        for position in range(len(database)):
+            entry = database.entry_at(position)
+            self._add_entry(entry, limits)
+            if entry.expire_at_ms >= 0:
+                self.add([b"PEXPIREAT", entry.key, b"%d" % entry.expire_at_ms])
+
+    def _add_entry(self, entry: Entry, limits: Limits) -> None:
+        """Write one key."""
+        key, value = entry.key, entry.value
+        if isinstance(value, bytes):
+            self.add([b"SET", key, value])
+        elif isinstance(value, bytearray):
+            self.add([b"SET", key, bytes(value)])
+        elif isinstance(value, ListValue):
+            self._add_items([b"RPUSH", key], list(value.range(0, value.length())))
+        elif isinstance(value, SetValue):
+            self._add_items([b"SADD", key], list(value.listed()))
+        elif isinstance(value, HashValue):
+            pairs: list[object] = []
+            for field, content in value.fields.items():
+                pairs.append(field)
+                pairs.append(content)
+            self._add_items([b"HMSET", key], pairs)
+        elif isinstance(value, ZSetValue):
+            scored: list[object] = []
+            for member, score in value.scores.items():
+                scored.append(format_float(score))
+                scored.append(member)
+            self._add_items([b"ZADD", key], scored)
+        else:
+            self.add([b"RESTORE", key, b"0", dump(value, limits)])
+
+    def _add_items(self, head: list[bytes], items: list[object]) -> None:
+        """Write the items, some to each command; an item may be a pair."""
+        step = ITEMS_A_COMMAND * 2
+        for at in range(0, len(items), step):
+            argv = head[:]
+            for item in items[at : at + step]:
+                argv.append(item if isinstance(item, bytes) else b"")
+            self.add(argv)
+
+
+class CommandBase(BaseWriter):
+    """Writes the base of an append-only file as commands."""
+
+    def __init__(self, databases: list[Database], limits: Limits, libraries: LibraryStore) -> None:
+        self._databases: Final = databases
+        self._limits: Final = limits
+        self._libraries: Final = libraries
+
+    def writes_rdb(self) -> bool:
+        """Return False: commands are written."""
+        return False
+
+    def write_base(self, path: str) -> None:
+        """Write the data to `path`.  Raises OSError."""
+        output = CommandDump(path)
+        for source in self._libraries.sources():
+            output.add([b"FUNCTION", b"LOAD", source])
+        for database in self._databases:
+            output.add_database(database, self._limits)
+        output.finish()
