@@ -12,7 +12,7 @@ from hashlib import sha1
 from math import copysign, isnan
 from typing import TYPE_CHECKING, Final, cast
 
-from lupa.lua51 import LuaError, LuaRuntime
+from lupa.lua51 import LuaError, LuaMemoryError, LuaRuntime
 from mypy_extensions import trait
 
 from coordkit_server import REDIS_LEVEL
@@ -30,9 +30,11 @@ from coordkit_server.scripting.convert import (
 )
 from coordkit_server.scripting.formats import pack_double, read_json, read_messages
 from coordkit_server.scripting.library import bit_operation, struct_pack, struct_size, struct_unpack
+from coordkit_server.scripting.memory import LIMIT_BYTES, Memory, weight
 from coordkit_server.scripting.rewrite import CALLS_BACK, SETS_GLOBALS, rewrite
 from coordkit_server.scripting.sites import (
     ARGUMENT,
+    CHECKED,
     CONSTANT_TEXT,
     DYNAMIC,
     RETURNED,
@@ -50,7 +52,15 @@ LOAD_LIMIT_MS: Final = 500
 _NO_ARGUMENTS: Final = b"ERR Please specify at least one argument for this redis lib call"
 _BAD_ARGUMENT: Final = b"ERR Lua redis lib command arguments must be strings or integers"
 _BAD_CALL: Final[tuple[object, ...]] = (_BAD_ARGUMENT, ERROR, False)
+_NO_SITE: Final = Site(b"", CHECKED, raises=False)
 _BAD_REPLY: Final = ErrorReply(_BAD_ARGUMENT)
+_NO_MEMORY: Final = b"not enough memory"
+_NO_MEMORY_REPLY: Final = ErrorReply(b"ERR " + _NO_MEMORY)
+_NO_MEMORY_CALL: Final[tuple[object, ...]] = (b"ERR " + _NO_MEMORY, ERROR, False)
+# what a byte of source may become, about
+_SOURCE_FACTOR: Final = 16
+# what a byte of a document may become, about
+_DOCUMENT_FACTOR: Final = 32
 # keys, and values in all, that `share` of lua/host.lua takes
 _SHARED_KEYS: Final = 2
 _SHARED_VALUES: Final = 6
@@ -109,7 +119,7 @@ def _refuse(_obj: object, name: object, _is_setting: bool) -> str:
 class Engine:
     """One interpreter with the environment that all scripts share; `runs_functions`: libraries instead of scripts."""
 
-    def __init__(self, server: ScriptServer, *, runs_functions: bool = False) -> None:
+    def __init__(self, server: ScriptServer, *, runs_functions: bool = False, memory_limit: int = LIMIT_BYTES) -> None:
         self._server: Final = server
         self._runs_functions: Final = runs_functions
         self._staged: Final = Staged()
@@ -123,7 +133,9 @@ class Engine:
             register_builtins=False,
             unpack_returned_tuples=True,
             attribute_filter=_refuse,
+            max_memory=memory_limit,
         )
+        self._memory: Final = Memory(self._lua, memory_limit)
         self._load_chunk: Final = self._lua.eval(b"loadstring")
         sandbox = self._start("sandbox", runs_functions)
         self._start("watch", sandbox, self.on_tick)
@@ -183,7 +195,9 @@ class Engine:
 
     def compile(self, source: bytes) -> int | bytes:
         """Return the number of a script in the interpreter, or the compiler's message."""
-        result = _call(self._compile, source)
+        if self._memory.is_short(_SOURCE_FACTOR * len(source)):
+            return _NO_MEMORY
+        result = self._guarded(self._compile, source)
         assert isinstance(result, tuple)
         number, detail = result
         if isinstance(number, int) and isinstance(detail, int):
@@ -194,11 +208,22 @@ class Engine:
 
     def load_library(self, source: bytes) -> list[object] | bytes:
         """Run a library; return name, description or False, flags, number of each of its functions, or an error."""
-        result = _call(self._load_library, source)
+        if self._memory.is_short(_SOURCE_FACTOR * len(source)):
+            return _NO_MEMORY
+        result = self._guarded(self._load_library, source)
         if isinstance(result, tuple):
             message = result[1]
             return message if isinstance(message, bytes) else b""
         return self._staged.given()
+
+    def _guarded(self, function: object, source: bytes) -> object:
+        """Return what a Lua function makes of `source`, a pair with a message where there is no memory for it."""
+        try:
+            return _call(function, source)
+        except LuaError as error:
+            self._memory.open_reserve()
+            self._memory.close_reserve()
+            return (None, _NO_MEMORY if isinstance(error, LuaMemoryError) else str(error).encode("latin-1", "replace"))
 
     def forget(self, number: int) -> None:
         """Give back a function of a library."""
@@ -209,6 +234,11 @@ class Engine:
 
         Returns its reply or a Failure."""
         self.resp3 = False
+        size = 0
+        for i in range(start, len(argv)):
+            size += len(argv[i])
+        if self._memory.is_short(size):
+            return Failure(_NO_MEMORY_REPLY.text, b"", 0, False)
         finished = False
         try:
             reply = self._run(self._first(number, key_count, argv, start), key_count, argv, start)
@@ -218,6 +248,7 @@ class Engine:
         finally:
             if not finished:
                 self._send = self._new_thread()
+                self._memory.close_reserve()
         return reply
 
     def _run(self, first: tuple[object, ...], key_count: int, argv: list[bytes], start: int) -> object:
@@ -234,42 +265,39 @@ class Engine:
                     number = head
             elif isinstance(result, int):
                 number = result
-            if number < 0:
-                result = send(self._answer(result))
-                continue
-            site = self._sites[number]
-            command = _site_command(site, result, key_count, argv, start)
-            reply = self._server.call_site(site, command) if command else _BAD_REPLY
+            if number >= 0:
+                site = self._sites[number]
+                command = _site_command(site, result, key_count, argv, start)
+                reply = self._server.call_site(site, command) if command else _BAD_REPLY
+            else:
+                site = _NO_SITE
+                command = _command(result if isinstance(result, tuple) else (result,), 0)
+                reply = self._server.call(command) if command else _BAD_REPLY
             if isinstance(reply, ErrorReply):
                 if site.raises:
                     return self._ended(reply)
                 result = send((error_text(reply.text), ERROR, reply is not _BAD_REPLY))
             elif site.use == UNUSED:
                 result = send(None)
-            elif site.use == RETURNED:
-                if not self.resp3:
-                    return passed_through(reply)
-                result = send(_after_false(reply_to_lua(reply, True, self._staged)))
+            elif site.use == RETURNED and not self.resp3:
+                return passed_through(reply)
+            elif self._memory.is_short(weight(reply)):
+                return self._ended(_NO_MEMORY_REPLY)
             else:
-                result = send(reply_to_lua(reply, self.resp3, self._staged))
-
-    def _answer(self, call: object) -> object:
-        """Return the answer to a call at no known site."""
-        values = call if isinstance(call, tuple) else (call,)
-        command = _command(values, 0)
-        if not command:
-            return _BAD_CALL
-        return reply_to_lua(self._server.call(command), self.resp3, self._staged)
+                answer = reply_to_lua(reply, self.resp3, self._staged)
+                result = send(_after_false(answer) if site.use == RETURNED else answer)
 
     def _ended(self, error: ErrorReply) -> Failure:
         """Return the failure of the script that waits for a reply and would get `error`; it is given up."""
+        self._memory.open_reserve()
         source, line = cast("tuple[object, object]", _call(self._locate))
         self._send = self._new_thread()
+        self._memory.close_reserve()
         return Failure(
             error_text(error.text),
             source if isinstance(source, bytes) else b"",
             line if isinstance(line, int) else 0,
-            error is not _BAD_REPLY,
+            error is not _BAD_REPLY and error is not _NO_MEMORY_REPLY,
         )
 
     def _first(self, number: int, key_count: int, argv: list[bytes], start: int) -> tuple[object, ...]:
@@ -294,7 +322,9 @@ class Engine:
 
     def _failure(self, error: LuaError) -> Failure:
         """Return the error that ended the script."""
-        found = _call(self._describe, str(error).encode("latin-1", "replace"))
+        self._memory.open_reserve()
+        message = _NO_MEMORY if isinstance(error, LuaMemoryError) else str(error).encode("latin-1", "replace")
+        found = _call(self._describe, message)
         assert isinstance(found, tuple)
         text, source, line, counted = found
         return Failure(
@@ -322,7 +352,10 @@ class Engine:
         argv = _command(values, 0)
         if not argv:
             return _BAD_CALL
-        return reply_to_lua(self._server.call(argv), self.resp3, self._staged)
+        reply = self._server.call(argv)
+        if self._memory.is_short(weight(reply)):
+            return _NO_MEMORY_CALL
+        return reply_to_lua(reply, self.resp3, self._staged)
 
     def on_take(self) -> tuple[object, ...]:
         """Hand over the next lot of staged values."""
@@ -365,10 +398,14 @@ class Engine:
 
     def on_read_json(self, document: bytes) -> object:
         """Read JSON."""
+        if self._memory.is_short(_DOCUMENT_FACTOR * len(document)):
+            return None  # read by the interpreter itself, which fails cleanly
         return read_json(document, self._staged)
 
     def on_read_messages(self, data: bytes, limit: object, offset: object) -> object:
         """Read MessagePack."""
+        if self._memory.is_short(_DOCUMENT_FACTOR * len(data)):
+            return (None, _NO_MEMORY)
         return read_messages(data, limit, offset, self._staged)
 
     def on_pack_double(self, number: object) -> bytes:

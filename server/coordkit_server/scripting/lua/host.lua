@@ -403,6 +403,12 @@ end
 local scripts = {}      -- number -> function; those of libraries are added by functions.lua
 local server_thread
 
+-- The server is no coroutine of the script, which therefore cannot yield to it.
+function sandbox.coroutines.yield(...)
+  if running() == server_thread then throw("attempt to yield across metamethod/C-call boundary") end
+  return yield(...)
+end
+
 local serve
 
 -- Yields the result of a script, and goes on with the next.
@@ -522,8 +528,8 @@ local function describe(message)
   local info = place_of_death() or {}
   local text, counted = nil, false
   if type(err) == "table" then
-    text = text_of(err.err) or "ERR unknown error"
-    counted = err.ignore_error_stats_update == true
+    text = text_of(rawget(err, "err")) or "ERR unknown error"
+    counted = rawget(err, "ignore_error_stats_update") == true
   else
     text = "ERR " .. tostring(err)
   end

@@ -14,7 +14,7 @@ local state_globals = getfenv(0)
 local getfenv, setfenv, getmetatable, setmetatable = getfenv, setfenv, getmetatable, setmetatable
 local rawget, rawset, next, pairs, ipairs = rawget, rawset, next, pairs, ipairs
 local insert, remove, sort, concat, foreach = table.insert, table.remove, table.sort, table.concat, table.foreach
-local pcall, loadstring, dump = pcall, loadstring, string.dump
+local pcall, xpcall, loadstring, dump = pcall, xpcall, loadstring, string.dump
 local byte, match, sub = string.byte, string.match, string.sub
 local type, error, select, tostring, tonumber, floor = type, error, select, tostring, tonumber, math.floor
 local getinfo = debug.getinfo
@@ -184,11 +184,20 @@ function globals.setfenv(...)
   return setfenv(target, new)
 end
 
+local OUT_OF_MEMORY = "not enough memory"
+
+-- A script that has used up the memory ends, whatever it protects.
+local function not_out_of_memory(ok, err, ...)
+  if not ok and err == OUT_OF_MEMORY then throw(err) end
+  return ok, err, ...
+end
+
 -- pcall returns the text of a server error in place of its table, as it was before errors became tables.
 local function plain_error(ok, err, ...)
   if ok then return ok, err, ... end
+  if err == OUT_OF_MEMORY then throw(err) end
   if type(err) == "table" then
-    local text = err.err
+    local text = rawget(err, "err")
     if type(text) == "string" or type(text) == "number" then return false, text end
   end
   return false, err
@@ -197,6 +206,11 @@ end
 function globals.pcall(...)
   if select("#", ...) == 0 then return false, "attempt to call a boolean value" end
   return plain_error(pcall(...))
+end
+
+function globals.xpcall(...)
+  if select("#", ...) < 2 then complain("bad argument #2 to 'xpcall' (value expected)") end
+  return not_out_of_memory(xpcall(...))
 end
 
 -- Returns a function with the environment of scripts, or nil and a message.  Source text only: bytecode is not
@@ -238,7 +252,7 @@ end
 
 for _, name in ipairs {
   "assert", "collectgarbage", "gcinfo", "ipairs", "rawequal", "select", "tonumber", "tostring", "type",
-  "unpack", "xpcall", "_VERSION",
+  "unpack", "_VERSION",
 } do
   globals[name] = state_globals[name]
 end
@@ -281,6 +295,10 @@ function table_library.foreach(t, ...)
 end
 globals.table = protect(table_library)
 local coroutine_library = copy(coroutine)
+local resume = coroutine.resume
+function coroutine_library.resume(...)
+  return not_out_of_memory(resume(...))
+end
 globals.coroutine = protect(coroutine_library)
 
 -- The generator of math.random is Redis's: x = (0x5DEECE66D x + 0xB) mod 2^48, here in two halves of 24 bits; a draw
