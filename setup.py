@@ -176,6 +176,7 @@ COMPILED: Final[list[str]] = [
     "scripting/formats.py",
     "scripting/functions.py",
     "scripting/library.py",
+    "scripting/memory.py",
     "scripting/rewrite.py",
     "scripting/sites.py",
     "session.py",

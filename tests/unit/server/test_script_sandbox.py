@@ -162,7 +162,7 @@ def test_unpack_doubling_under_pcall_finds_the_limit(engine: Engine) -> None:
         ("return tostring(setmetatable({}, {__tostring = function() return 'mine' end}))", b"mine"),
         (
             "return tostring(setmetatable({}, {__tostring = function() return {} end}))",
-            b"'tostring' must return a string",
+            [],
         ),
         ("coroutine.yield(1)", b"ERR attempt to yield across metamethod/C-call boundary"),
         ("coroutine.yield(true, 1)", b"ERR attempt to yield across metamethod/C-call boundary"),
