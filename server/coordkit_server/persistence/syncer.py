@@ -47,7 +47,7 @@ class ThreadSyncer(Syncer):
         self._ended: bool = False
         self._failed: bool = False
         self._errno: int = 0
-        self._thread: Thread | None = None
+        self._worker: Thread | None = None
 
     def start(self, file: AppendFile, position: int) -> None:
         """Begin to fsync `file`."""
@@ -57,9 +57,9 @@ class ThreadSyncer(Syncer):
             self._ended = False
             self._failed = False
             self._condition.notify_all()
-        if self._thread is None:
-            self._thread = Thread(target=self._work, name="aof-fsync", daemon=True)
-            self._thread.start()
+        if self._worker is None:
+            self._worker = Thread(target=self._work, name="aof-fsync", daemon=True)
+            self._worker.start()
 
     def busy(self) -> bool:
         """Return True while an fsync is under way or its result has not been taken."""

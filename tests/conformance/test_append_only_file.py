@@ -1,0 +1,163 @@
+"""Append-only files between servers, and what the bundled server does with good, torn and broken ones."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.test_replication import connect, eventually, info, write_load
+from tests.contents import contents
+from tests.differential.client import pack
+from tests.peers import Peer, free_port
+from tests.programs import program
+
+PeerFactory = Callable[..., Peer]
+SET = pack(("SET", "a", "1"))
+TRANSACTION = pack(("MULTI",)) + pack(("SET", "b", "2")) + pack(("SET", "c", "3"))
+EXEC = pack(("EXEC",))
+
+
+def aof_options(directory: Path, *more: str) -> tuple[str, ...]:
+    return ("--appendonly", "yes", "--dir", str(directory), *more)
+
+
+def write_files(directory: Path, increment: bytes) -> Path:
+    """An append-only file with one increment; return its path."""
+    parts = directory / "appendonlydir"
+    parts.mkdir(parents=True)
+    path = parts / "appendonly.aof.1.incr.aof"
+    path.write_bytes(increment)
+    (parts / "appendonly.aof.manifest").write_text("file appendonly.aof.1.incr.aof seq 1 type i\n")
+    return path
+
+
+def refused(directory: Path, *options: str) -> str:
+    """What the server says when it does not start."""
+    command = ["-m", "coordkit_server", "--port", str(free_port()), *aof_options(directory, *options)]
+    run = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=30, check=False)
+    assert run.returncode == 1
+    return run.stdout
+
+
+@pytest.mark.parametrize("preamble", ["yes", "no"])
+@pytest.mark.parametrize("writer, reader", [("bundled", "redis"), ("redis", "bundled"), ("bundled", "bundled")])
+def test_files_of_one_server_load_into_the_other(
+    writer: str, reader: str, preamble: str, start_peer: PeerFactory, tmp_path: Path
+) -> None:
+    options = aof_options(tmp_path / "data", "--aof-use-rdb-preamble", preamble)
+    (tmp_path / "data").mkdir()
+    first = start_peer(writer, *options)
+    with connect(first) as client:
+        write_load(client, 1500, seed=3)
+        client.call("BGREWRITEAOF")
+        eventually(lambda: info(client, "persistence")[b"aof_rewrite_in_progress"] == b"0")
+        write_load(client, 1500, seed=4)
+        expected = contents(client)
+        assert len(expected) > 200
+    first.stop()
+    check = [program("redis-check-aof"), str(tmp_path / "data/appendonlydir/appendonly.aof.manifest")]
+    assert (
+        "All AOF files and manifest are valid"
+        in subprocess.run(check, capture_output=True, text=True, timeout=30, check=True).stdout
+    )
+    with connect(start_peer(reader, *options)) as client:
+        assert contents(client) == expected
+
+
+@pytest.mark.parametrize("cut", [1, 5, len(SET) - 1])
+def test_torn_tail_is_cut_off(cut: int, start_peer: PeerFactory, tmp_path: Path) -> None:
+    path = write_files(tmp_path / "data", SET + SET[:-cut])
+    with connect(start_peer("bundled", *aof_options(tmp_path / "data"))) as client:
+        assert client.call("GET", "a") == ("$", b"1")
+    assert path.read_bytes() == SET
+
+
+@pytest.mark.parametrize("tail", [TRANSACTION, TRANSACTION[:-3], TRANSACTION + EXEC[:-1]])
+def test_transaction_without_its_end_is_not_half_done(tail: bytes, start_peer: PeerFactory, tmp_path: Path) -> None:
+    path = write_files(tmp_path / "data", SET + tail)
+    with connect(start_peer("bundled", *aof_options(tmp_path / "data"))) as client:
+        assert client.call("KEYS", "*") == ("*", (("$", b"a"),))
+        client.call("SET", "later", "1")
+    assert path.read_bytes() == SET + pack(("SELECT", 0)) + pack(("SET", "later", "1"))
+
+
+def test_torn_tail_is_refused_with_its_offset_if_it_may_not_be_cut(tmp_path: Path) -> None:
+    write_files(tmp_path / "data", SET + SET[:-1])
+    said = refused(tmp_path / "data", "--aof-load-truncated", "no")
+    assert "Unexpected end of file reading the append only file appendonly.aof.1.incr.aof" in said
+    assert f"at offset {len(SET)}" in said
+
+
+def test_broken_middle_is_refused_with_its_offset(tmp_path: Path) -> None:
+    write_files(tmp_path / "data", SET + b"!hello\r\n" + SET)
+    said = refused(tmp_path / "data")
+    assert f"Bad file format reading the append only file appendonly.aof.1.incr.aof at offset {len(SET)}" in said
+
+
+def test_missing_part_is_refused(tmp_path: Path) -> None:
+    write_files(tmp_path / "data", SET).unlink()
+    assert "The append log file appendonly.aof.1.incr.aof doesn't exist" in refused(tmp_path / "data")
+
+
+def test_old_file_of_one_part_is_taken_over(start_peer: PeerFactory, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/appendonly.aof").write_bytes(SET)
+    with connect(start_peer("bundled", *aof_options(tmp_path / "data"))) as client:
+        assert client.call("GET", "a") == ("$", b"1")
+    manifest = (tmp_path / "data/appendonlydir/appendonly.aof.manifest").read_text()
+    assert manifest == "file appendonly.aof seq 1 type b\nfile appendonly.aof.1.incr.aof seq 1 type i\n"
+
+
+def test_time_to_live_that_ran_out_while_the_server_was_down_ends_the_key(
+    start_peer: PeerFactory, tmp_path: Path
+) -> None:
+    soon = pack(("SET", "b", "2", "PXAT", 1000)) + pack(("RPUSH", "l", "x")) + pack(("PEXPIREAT", "l", 1000))
+    write_files(tmp_path / "data", SET + soon)
+    with connect(start_peer("bundled", *aof_options(tmp_path / "data"))) as client:
+        assert client.call("EXISTS", "a", "b", "l") == (":", b"1")
+
+
+def test_append_only_file_turned_on_at_run_time_holds_everything(start_peer: PeerFactory, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    server = start_peer("bundled", "--dir", str(tmp_path / "data"))
+    with connect(server) as client:
+        client.call("SET", "before", "1")
+        assert client.call("CONFIG", "SET", "appendonly", "yes") == ("+", b"OK")
+        client.call("SET", "meanwhile", "2")
+        eventually(lambda: info(client, "persistence")[b"aof_rewrite_in_progress"] == b"0")
+        client.call("SET", "after", "3")
+        assert client.call("WAITAOF", 1, 0, 0) == ("*", ((":", b"1"), (":", b"0")))
+        expected = contents(client)
+    server.kill()
+    with connect(start_peer("bundled", *aof_options(tmp_path / "data"))) as client:
+        assert contents(client) == expected
+        assert client.call("CONFIG", "SET", "appendonly", "no") == ("+", b"OK")
+        assert info(client, "persistence")[b"aof_enabled"] == b"0"
+        assert client.call("WAITAOF", 1, 0, 0)[0] == "-"
+
+
+def test_append_only_file_that_has_grown_is_rewritten(start_peer: PeerFactory, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    options = aof_options(tmp_path / "data", "--auto-aof-rewrite-min-size", "10kb")
+    with connect(start_peer("bundled", *options)) as client:
+        for number in range(400):
+            client.call("SET", "same", "x" * 100 + str(number))
+        eventually(lambda: info(client, "persistence")[b"aof_rewrites"] >= b"1")
+        eventually(lambda: info(client, "persistence")[b"aof_rewrite_in_progress"] == b"0")
+        fields = info(client, "persistence")
+        assert int(fields[b"aof_base_size"]) < 10 * 1024
+
+
+def test_waitaof_waits_for_the_fsync(start_peer: PeerFactory, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    with connect(start_peer("bundled", *aof_options(tmp_path / "data", "--appendfsync", "no"))) as client:
+        client.call("SET", "a", "1")
+        assert client.call("WAITAOF", 1, 0, 20) == ("*", ((":", b"0"), (":", b"0")))
+        client.call("CONFIG", "SET", "appendfsync", "everysec")
+        started = time.monotonic()
+        client.call("SET", "a", "2")
+        assert client.call("WAITAOF", 1, 0, 0) == ("*", ((":", b"1"), (":", b"0")))
+        assert time.monotonic() - started < 5
