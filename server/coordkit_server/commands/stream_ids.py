@@ -39,6 +39,8 @@ def part_of_id(text: bytes) -> int:
     value = parse_int(text)
     if value is not None:
         return value if value >= 0 else INVALID
+    if not text or text[0] > _NINE:  # a word
+        return INVALID
     match = _LOOSE.fullmatch(text)
     if match is None:
         return INVALID

@@ -200,9 +200,8 @@ def _deliver(
     """Return the entries that `group` has not had, which go to `consumer` and await its acknowledgement."""
     start = group.last_id + 1
     parts = [b""]
-    size = stream.read(start, ID_MAX, request.count, parts)
-    parts[0] = array_head(size)
-    idents = stream.ids_from(start, size)
+    idents: list[int] = []
+    parts[0] = array_head(stream.read(start, ID_MAX, request.count, parts, idents))
     stream.count_read(group, idents)
     if request.noack:
         if cx.propagates():

@@ -10,15 +10,6 @@ from coordkit_server.numeric import parse_int
 HEADER_BYTES: Final = 7  # total length, number of elements, end mark
 _LONGEST_INTEGER: Final = 20
 _NINE: Final = 57
-_SMALL_INTEGER: Final = 127
-_SMALL_INTEGER_BYTES: Final = 2
-# (least, greatest) integer -> bytes with the length that is stored behind every entry
-_INTEGER_CLASSES: Final[list[tuple[int, int, int]]] = [
-    (-(2**12), 2**12 - 1, 3),
-    (-(2**15), 2**15 - 1, 4),
-    (-(2**23), 2**23 - 1, 5),
-    (-(2**31), 2**31 - 1, 6),
-]
 _WIDEST_INTEGER_BYTES: Final = 10
 
 
@@ -42,13 +33,16 @@ def entry_bytes(element: bytes) -> int:
 
 
 def integer_bytes(value: int) -> int:
-    """Return the bytes of an integer entry."""
-    if 0 <= value <= _SMALL_INTEGER:
-        return _SMALL_INTEGER_BYTES
-    for least, greatest, size in _INTEGER_CLASSES:
-        if least <= value <= greatest:
-            return size
-    return _WIDEST_INTEGER_BYTES
+    """Return the bytes of an integer entry, with the length that is stored behind every entry."""
+    if 0 <= value <= 127:
+        return 2
+    if -4096 <= value <= 4095:
+        return 3
+    if -32768 <= value <= 32767:
+        return 4
+    if -8388608 <= value <= 8388607:
+        return 5
+    return 6 if -2147483648 <= value <= 2147483647 else _WIDEST_INTEGER_BYTES
 
 
 def entries_bytes(elements: list[bytes]) -> int:

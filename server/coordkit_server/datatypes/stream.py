@@ -27,8 +27,10 @@ _FRAME_BYTES: Final = 7 + 2  # header and end of a listpack; the zero behind the
 _NODE_BYTES_MAX: Final = 1 << 30
 _ENTRY_BYTES_MAX: Final = 1 << 30
 _SIGN: Final = 1 << 63
+_NEAR: Final = 1 << 60
 _STEP_BITS: Final = 32
 _STEP_MAX: Final = 4294967295
+_STEP_END: Final = 1 << 64  # greater than every step
 # what an id and an end take
 _NARROW_BYTES: Final = 16
 _WIDE_BYTES: Final = 56
@@ -40,6 +42,8 @@ class StreamNode:
 
     def __init__(self, key: int, fields: list[bytes]) -> None:
         self.key: Final = key
+        self._key_ms: Final[int] = key >> ID_SEQ_BITS
+        self._key_seq: Final[int] = key & ID_SEQ_MAX
         self.last_id: int = key
         self.deleted: int = 0
         self._fields: Final = fields  # of the first entry: entries with the same ones take less in a listpack
@@ -69,14 +73,16 @@ class StreamNode:
         """Add an entry behind all others, with the fields and values from `argv[at]` on."""
         self._packed += pack(text, argv, at)
         self._ends.append(len(self._packed) + self._cut)
-        ms_step = (ident >> ID_SEQ_BITS) - (self.key >> ID_SEQ_BITS)
+        ms_step = (ident >> ID_SEQ_BITS) - self._key_ms
         seq = ident & ID_SEQ_MAX
         if self._narrow and (ms_step > _STEP_MAX or seq > _STEP_MAX):
             self._ids = self.ids(0, len(self._ids))
             self._narrow = False
         self._ids.append((ms_step << _STEP_BITS) | seq if self._narrow else ident)
         self.last_id = ident
-        seq_step = ((seq - (self.key & ID_SEQ_MAX) + _SIGN) & ID_SEQ_MAX) - _SIGN
+        seq_step = seq - self._key_seq
+        if not -_NEAR < seq_step < _NEAR:  # as a 64-bit integer
+            seq_step = ((seq_step + _SIGN) & ID_SEQ_MAX) - _SIGN
         self._count_bytes(integer_bytes(ms_step) + integer_bytes(seq_step), argv, at)
 
     def _count_bytes(self, size: int, argv: list[bytes], at: int) -> None:
@@ -105,15 +111,25 @@ class StreamNode:
 
     def count_below(self, ident: int) -> int:
         """Return how many entries have an id below `ident`."""
-        if ident <= self.key:
-            return 0
+        return 0 if ident <= self.key else bisect_left(self._ids, self._step(ident))
+
+    def _step(self, ident: int) -> int:
+        """Return what stands for `ident`, which is not below `key`, in `_ids`, or what keeps its place there."""
         if not self._narrow:
-            return bisect_left(self._ids, ident)
-        ms_step = (ident >> ID_SEQ_BITS) - (self.key >> ID_SEQ_BITS)
+            return ident
+        ms_step = (ident >> ID_SEQ_BITS) - self._key_ms
         if ms_step > _STEP_MAX:
-            return len(self._ends)
+            return _STEP_END
         seq = ident & ID_SEQ_MAX
-        return bisect_left(self._ids, (ms_step << _STEP_BITS) + (seq if seq <= _STEP_MAX else _STEP_MAX + 1))
+        return (ms_step << _STEP_BITS) + (seq if seq <= _STEP_MAX else _STEP_MAX + 1)
+
+    def find(self, ident: int) -> int:
+        """Return where the entry with the id `ident` stands, -1 if there is none."""
+        if ident < self.key or (self._narrow and ident & ID_SEQ_MAX > _STEP_MAX):
+            return -1
+        step = self._step(ident)
+        at = bisect_left(self._ids, step)
+        return at if at < len(self._ends) and self._ids[at] == step else -1
 
     def id_at(self, at: int) -> int:
         """Return the id of the entry at `at`."""
@@ -124,15 +140,16 @@ class StreamNode:
         steps = self._ids[start:stop]
         if not self._narrow:
             return list(steps)
-        first_ms = self.key >> ID_SEQ_BITS
         found: list[int] = []
+        before = -1
+        base = 0
         for step in steps:
-            found.append(((first_ms + (step >> _STEP_BITS)) << ID_SEQ_BITS) | (step & _STEP_MAX))
+            ms_step = step >> _STEP_BITS
+            if ms_step != before:  # many entries of one millisecond are added in a row
+                before = ms_step
+                base = (self._key_ms + ms_step) << ID_SEQ_BITS
+            found.append(base | (step & _STEP_MAX))
         return found
-
-    def has_at(self, at: int, ident: int) -> bool:
-        """Return True if `ident` stands at `at`, which may be behind the last entry."""
-        return at < len(self._ends) and self.id_at(at) == ident
 
     def packed(self, start: int, stop: int) -> bytes:
         """Return the entries from `start` up to `stop` (start < stop), packed one behind the other."""
@@ -264,8 +281,10 @@ class StreamValue(Value):
         place = bisect_right(keys, ident) - 1
         return place if place > 0 else 0
 
-    def read(self, start: int, end: int, limit: int, parts: list[bytes]) -> int:
-        """Append packed entries with start <= id <= end to `parts`, at most `limit` (0: all); return how many."""
+    def read(self, start: int, end: int, limit: int, parts: list[bytes], idents: list[int] | None = None) -> int:
+        """Append packed entries with start <= id <= end to `parts`, at most `limit` (0: all); return how many.
+
+        Their ids are appended to `idents`."""
         found = 0
         nodes = self.nodes
         for place in range(self._node_from(start), len(nodes)):
@@ -278,6 +297,8 @@ class StreamValue(Value):
                 high = low + limit - found
             if low < high:
                 parts.append(node.packed(low, high))
+                if idents is not None:
+                    idents.extend(node.ids(low, high))
                 found += high - low
                 if found == limit:
                     break
@@ -317,15 +338,12 @@ class StreamValue(Value):
         if not self.nodes:
             return None
         node = self.nodes[self._node_from(ident)]
-        at = node.count_below(ident)
-        return node.packed(at, at + 1) if node.has_at(at, ident) else None
+        at = node.find(ident)
+        return node.packed(at, at + 1) if at >= 0 else None
 
     def has(self, ident: int) -> bool:
         """Return True if there is an entry with this id."""
-        if not self.nodes:
-            return False
-        node = self.nodes[self._node_from(ident)]
-        return node.has_at(node.count_below(ident), ident)
+        return len(self.nodes) > 0 and self.nodes[self._node_from(ident)].find(ident) >= 0
 
     def last_entry_id(self) -> int:
         """Return the greatest id of an entry, 0 if there is none."""
@@ -367,8 +385,8 @@ class StreamValue(Value):
             return False
         place = self._node_from(ident)
         node = self.nodes[place]
-        at = node.count_below(ident)
-        if not node.has_at(at, ident):
+        at = node.find(ident)
+        if at < 0:
             return False
         if node.size() == 1:
             del self.nodes[place]
@@ -435,6 +453,12 @@ class StreamValue(Value):
 
     def count_read(self, group: Group, idents: list[int]) -> None:
         """Move `group` on over `idents`, which follow its `last_id`, and count them as far as that is possible."""
+        if not idents:
+            return
+        if group.entries_read != ENTRIES_READ_UNKNOWN and not self.has_gaps_from(idents[0]):
+            group.entries_read += len(idents)
+            group.last_id = idents[-1]
+            return
         for ident in idents:
             if group.entries_read != ENTRIES_READ_UNKNOWN and not self.has_gaps_from(ident):
                 group.entries_read += 1
