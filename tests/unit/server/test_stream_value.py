@@ -1,5 +1,7 @@
 """The stream structure: against a plain model, nodes and trimming, what is kept for serialisation."""
 
+import tracemalloc
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -258,3 +260,16 @@ def test_ids_far_apart_in_one_node_are_found(idents: list[int], removed: list[in
         assert stream.read(start, ID_MAX, 0, []) == sum(ident >= start for ident in kept)
         assert stream.read(0, start, 0, []) == sum(ident <= start for ident in kept)
         assert stream.read(start + 1, ID_MAX, 0, []) == sum(ident > start for ident in kept)
+
+
+def test_stream_of_many_small_entries_takes_few_bytes_each() -> None:
+    tracemalloc.start()
+    try:
+        stream, limits = StreamValue(), Limits()
+        argv = [b"field", b"value-value"]
+        for number in range(20_000):
+            stream.append((1_700_000_000_000 + number) << ID_SEQ_BITS, argv, 0, limits)
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert taken < 100 * stream.length()
