@@ -37,6 +37,7 @@ class CommandReplay(Replay):
         services = self._services
         session = Session(0, services.databases[0], NullSink(), services.clock.now_us())
         session.deny_blocking = True
+        session.obeyed = True
         return session
 
     def begin_file(self) -> None:
