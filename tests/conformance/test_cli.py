@@ -54,9 +54,9 @@ def test_sidecar_admits_its_limit_and_ends_on_sigterm(server_url: str) -> None:
         process.communicate()
 
 
-def test_server_takes_the_arguments_of_the_bundled_server() -> None:
+def test_server_takes_the_arguments_of_the_bundled_server(tmp_path: Path) -> None:
     port = free_port()
-    process = coordkit("server", "--port", str(port), "--bind", "127.0.0.1")
+    process = coordkit("server", "--port", str(port), "--bind", "127.0.0.1", "--dir", str(tmp_path))
     try:
         assert process.stdout is not None
         line = ""
