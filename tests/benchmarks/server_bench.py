@@ -34,6 +34,10 @@ THREE_CALLS: Final = (
 WORTH_UNPIPELINED: Final = 0.9
 WORTH_PIPELINED: Final = 0.5
 WORTH_SCRIPT: Final = 0.6
+# unpipelined and pipelined, of commands that are not among the most used
+WORTH_OF_OTHERS: Final = (0.85, 0.4)
+
+FILL_STREAM: Final = "for _ = 1, 1000 do redis.call('XADD', KEYS[1], '*', 'field', 'value') end"
 
 
 def no_data(_client: "redis.Redis", _requests: int) -> None:
@@ -53,6 +57,19 @@ def long_list(client: "redis.Redis", requests: int) -> None:
         client.rpush("list", *elements)
 
 
+def stream(client: "redis.Redis", _requests: int) -> None:
+    """Some thousand entries."""
+    for _ in range(10):
+        client.eval(FILL_STREAM, 1, "stream")
+
+
+def stream_for_group(client: "redis.Redis", requests: int) -> None:
+    """As many entries as will be read by a group."""
+    client.xgroup_create("stream", "group", id="0", mkstream=True)
+    for _ in range(0, requests, 1000):
+        client.eval(FILL_STREAM, 1, "stream")
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """One command under load.  In its words, redis-benchmark puts a random number in place of __rand_int__."""
@@ -61,10 +78,11 @@ class Case:
     words: tuple[str, ...]
     prepare: Callable[["redis.Redis", int], None] = no_data
     script: str | None = None
+    worth: tuple[float, float] = (WORTH_UNPIPELINED, WORTH_PIPELINED)
 
     def target(self, pipeline: int) -> float:
         """The share of the reference's requests that the bundled server shall reach."""
-        worth = WORTH_UNPIPELINED if pipeline == 1 else WORTH_PIPELINED
+        worth = self.worth[0 if pipeline == 1 else 1]
         return worth if self.script is None else min(worth, WORTH_SCRIPT) if pipeline == 1 else WORTH_SCRIPT
 
 
@@ -77,6 +95,14 @@ CASES: Final = (
     Case("SADD", ("SADD", "set", "element:__rand_int__")),
     Case("HSET", ("HSET", "hash", "field:__rand_int__", "xxx")),
     Case("ZADD", ("ZADD", "zset", "__rand_int__", "element:__rand_int__")),
+    Case("XADD", ("XADD", "stream", "*", "field", "value"), worth=WORTH_OF_OTHERS),
+    Case("XRANGE, 100 entries", ("XRANGE", "stream", "-", "+", "COUNT", "100"), stream, worth=WORTH_OF_OTHERS),
+    Case(
+        "XREADGROUP",
+        ("XREADGROUP", "GROUP", "group", "me", "COUNT", "1", "STREAMS", "stream", ">"),
+        stream_for_group,
+        worth=WORTH_OF_OTHERS,
+    ),
     Case("EVALSHA, 1 call", ("1", "counter:__rand_int__"), script=ONE_CALL),
     Case("EVALSHA, 3 calls", ("2", "key:__rand_int__", "hash", "xxx"), script=THREE_CALLS),
 )
@@ -137,6 +163,7 @@ def refused(server: Server, case: Case) -> str | None:
     """What the server says against the command, None if nothing: redis-benchmark would not look at the replies."""
     server.empty()
     try:
+        case.prepare(server.client, 1)
         words = [word.replace(RANDOM, "1") for word in words_for(server, case)]
         server.client.execute_command(*words)  # type: ignore[no-untyped-call]  # redis-py's
     except redis.ResponseError as exc:
