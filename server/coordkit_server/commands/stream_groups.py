@@ -94,6 +94,7 @@ def _group_of(cx: Context) -> Group:
 def _note(cx: Context, event: bytes) -> None:
     """Count and announce a change of a group; watchers of the key are not told, as in Redis."""
     cx.state.dirty += 1
+    cx.db.resized(cx.argv[2])
     cx.db.notify(STREAM, event, cx.argv[2])
 
 
@@ -210,7 +211,9 @@ def xack(cx: Context) -> object:
     for ident in idents:
         if group.forget(ident):
             acknowledged += 1
-    cx.state.dirty += acknowledged
+    if acknowledged:
+        cx.state.dirty += acknowledged
+        cx.db.resized(argv[1])
     return acknowledged
 
 

@@ -189,9 +189,11 @@ def xreadgroup(cx: Context) -> object:
 
 def add_consumer(cx: Context, key: bytes, group: Group, name: bytes) -> Consumer:
     """Return a new consumer of `group`, counted and announced."""
+    consumer = group.add_consumer(name, cx.state.now_ms)
     cx.state.dirty += 1
+    cx.db.resized(key)
     cx.db.notify(STREAM, b"xgroup-createconsumer", key)
-    return group.add_consumer(name, cx.state.now_ms)
+    return consumer
 
 
 def _deliver(
@@ -214,6 +216,7 @@ def _deliver(
         if followed:
             propagate_claim(cx, key, request.group, ident, nack, id_text(ident))
     consumer.active_ms = now_ms
+    cx.db.resized(key)
     return WireReply(parts)
 
 

@@ -254,6 +254,11 @@ class Database:
         if self.state.accounts:
             self._account(key)
 
+    def resized(self, key: bytes) -> None:
+        """Note a change of `key` that neither watchers nor tracking clients are told of (what a group has pending)."""
+        if self.state.accounts:
+            self._account(key)
+
     def signal_removed(self, key: bytes) -> None:
         """Tell watchers and tracking clients that the server itself has removed `key` (expiry, eviction)."""
         if self._watched:

@@ -5,6 +5,8 @@ from random import Random
 import pytest
 
 from coordkit_server.clock import ManualClock
+from coordkit_server.datatypes.stream import StreamValue
+from coordkit_server.datatypes.stream_group import Group
 from coordkit_server.keyspace.database import Database, KeyspaceState
 from coordkit_server.keyspace.evict import Eviction
 from coordkit_server.keyspace.frequency import INITIAL, frequency_now, packed, used
@@ -158,6 +160,23 @@ def test_account_follows_changes_removals_flush_and_swap() -> None:
     second.delete(b"a")
     second.flush()
     assert stage.state.data_bytes == 0
+
+
+def test_account_follows_what_is_pending_in_a_stream() -> None:
+    stage = Stage("noeviction")
+    database = stage.databases[0]
+    stream = StreamValue()
+    group = stream.groups[b"g"] = Group(0, 0)
+    database.set(b"s", stream)
+    empty = stage.state.data_bytes
+    consumer = group.add_consumer(b"c", START_MS)
+    for ident in range(100):
+        group.deliver(ident, consumer, START_MS)
+    database.resized(b"s")
+    assert stage.state.data_bytes > empty + 100 * 50
+    group.remove_consumer(consumer)
+    database.resized(b"s")
+    assert stage.state.data_bytes == empty
 
 
 def test_account_beyond_the_limit_raises_the_flag() -> None:
