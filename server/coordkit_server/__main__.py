@@ -19,7 +19,9 @@ from coordkit_server.persistence.aof import AppendOnlyError
 from coordkit_server.persistence.check import check_snapshot, is_snapshot
 from coordkit_server.persistence.files import RealFileSystem
 from coordkit_server.persistence.snapshot import LoadError
+from coordkit_server.process import allow_files
 
+RESERVED_FILES = 32  # open besides the clients: listeners, the log, snapshots
 HELP = """usage: coordkit-server [FILE] [--OPTION VALUE ...]
 
 FILE is a redis.conf.  Every parameter of it is an option too, for example:
@@ -94,9 +96,20 @@ def is_compiled() -> bool:
     return not str(module.__file__).endswith(".py")
 
 
+def fit_clients(config: Config, log: Log) -> None:
+    """Raise the limit of open files as `maxclients` needs it; lower `maxclients` where the system forbids that."""
+    wanted = config.number("maxclients") + RESERVED_FILES
+    allowed = allow_files(wanted)
+    if allowed < wanted:
+        clients = max(allowed - RESERVED_FILES, 1)
+        log.warning(f"maxclients needs {wanted} open files, the system allows {allowed}: maxclients is {clients} now")
+        config.set("maxclients", str(clients))
+
+
 def serve(config: Config) -> None:
     """Run a server until it is told to stop."""
     log = Log(config.text("logfile"), config.text("loglevel"))
+    fit_clients(config, log)
     os.chdir(config.text("dir"))
     config.set("dir", str(Path.cwd()))
     sockets, paths = bind_all(config)
@@ -110,6 +123,7 @@ def serve(config: Config) -> None:
     server.listen_for_signals(signal_pipe())
     mode = "compiled" if is_compiled() else "interpreted"
     log.notice(f"coordkit-server {__version__}, level of Redis {REDIS_LEVEL}, {mode}, PID: {os.getpid()}")
+    log.notice("Server initialized")
     try:
         server.load()
     except AppendOnlyError as error:

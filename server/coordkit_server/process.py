@@ -4,6 +4,19 @@ import resource
 import sys
 
 
+def allow_files(wanted: int) -> int:
+    """Let this process open `wanted` files, or as many as the system allows; return how many that are."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    except (ValueError, OSError):
+        return soft
+    return allowed
+
+
 def peak_bytes() -> int:
     """Return the largest resident memory that this process has had."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

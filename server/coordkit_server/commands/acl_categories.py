@@ -69,7 +69,7 @@ _NO_GROUP: Final = frozenset([b"sort", b"sort_ro", b"wait", b"waitaof"])
 
 
 def categories(row: Command) -> list[bytes]:
-    """Return the categories of `row`, each with its `@`."""
+    """Return the categories of `row`, each with its `@`, in Redis's order."""
     names: list[bytes] = []
     for bit, name in _BY_FLAG:
         if row.flags & bit and not (bit == READONLY and row.group == b"scripting"):
@@ -81,4 +81,4 @@ def categories(row: Command) -> list[bytes]:
     for name, commands in _MORE:
         if name not in names and row.full_name in commands.split(b" "):
             names.append(name)
-    return names
+    return [b"@" + name for name in ALL if b"@" + name in names]

@@ -19,7 +19,7 @@ from coordkit_server.context import (
     Context,
 )
 from coordkit_server.errors import CommandError, syntax_error, wrong_arity
-from coordkit_server.resp.reply import NULL_ARRAY, MapReply, SetReply, Simple
+from coordkit_server.resp.reply import MapReply, SetReply, Simple
 
 _SPECS: Final = specifications()
 _TIPS: Final = tips()
@@ -43,7 +43,7 @@ def command_row(row: Command) -> list[object]:
         SetReply([Simple(category) for category in categories(row)]),
         SetReply(tips),
         SetReply([spec.reply() for spec in _SPECS.get(row.full_name, [])]),
-        subcommands,
+        SetReply(subcommands),
     ]
 
 
@@ -78,7 +78,7 @@ def command_info(cx: Context) -> object:
     rows: list[object] = []
     for name in cx.argv[2:]:
         row = _named(cx, name)
-        rows.append(NULL_ARRAY if row is None else command_row(row))
+        rows.append(None if row is None else command_row(row))
     return rows
 
 

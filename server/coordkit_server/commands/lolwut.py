@@ -88,7 +88,7 @@ def lolwut(cx: Context) -> object:
     if len(argv) >= 3 and argv[1].upper() == b"VERSION":
         version = integer(argv[2])
         at = 3
-    sizes = [integer(text) for text in argv[at:]]
+    sizes = [integer(text) for text in argv[at:]] if version in (5, 6) else []
     picture = ""
     if version == 5:
         across = min(max(sizes[1] if len(sizes) > 1 else 8, 1), 200)

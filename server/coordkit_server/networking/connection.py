@@ -24,6 +24,10 @@ READ_SIZE: Final = 16 * 1024
 READ_SIZE_MAX: Final = 1024 * 1024
 # replies of a pipeline are sent when so many chunks have gathered, so that a long pipeline streams
 FLUSH_CHUNKS: Final = 4096
+# and behind a reply as large as this
+BIG_REPLY: Final = 64 * 1024
+# up to so many chunks are sent as one; more of them in parts of JOIN_LIMIT
+JOIN_CHUNKS: Final = 4096
 # a client with more unsent output than this is not read from until it has taken some
 OUTPUT_SOFT: Final = 1024 * 1024
 JOIN_LIMIT: Final = 256 * 1024
@@ -159,7 +163,7 @@ class Connection(Handler, Flushable, OutputSink):
             if session.pushes:
                 session.out.extend(session.pushes)
                 session.pushes = []
-            if len(session.out) > FLUSH_CHUNKS:
+            if len(session.out) > FLUSH_CHUNKS or (isinstance(reply, bytes) and len(reply) >= BIG_REPLY):
                 if self._loop.barrier is not None:
                     self._loop.barrier.settle()
                 self.flush()
@@ -248,11 +252,35 @@ class Connection(Handler, Flushable, OutputSink):
 
     def _send_fresh(self, out: list[bytes]) -> None:
         """Send new output while nothing older waits."""
+        if len(out) > JOIN_CHUNKS:
+            self._send_in_parts(out)
+            return
         data = out[0] if len(out) == 1 else b"".join(out)
         sent = self._send(data)
         if sent < len(data) and not self._closed:
             self._unsent = [data[sent:]]
             self._unsent_bytes = len(data) - sent
+
+    def _send_in_parts(self, out: list[bytes]) -> None:
+        """Send much new output without a copy of all of it."""
+        total = 0
+        for chunk in out:
+            total += len(chunk)
+        self._unsent = out
+        self._unsent_bytes = total
+        self._send_unsent()
+
+    def _send_unsent(self) -> bool:
+        """Send what waits; return True once nothing does."""
+        while self._unsent and not self._closed:
+            data = self._take()
+            sent = self._send(data)
+            self._unsent_bytes -= sent
+            if sent < len(data):
+                if not self._closed:
+                    self._unsent.insert(0, data[sent:])
+                return False
+        return True
 
     def _send(self, data: bytes) -> int:
         """Return how many bytes the socket took; closes the connection on an error."""
@@ -269,15 +297,8 @@ class Connection(Handler, Flushable, OutputSink):
 
     def on_writable(self) -> None:
         """Send what waits."""
-        while self._unsent and not self._closed:
-            data = self._take()
-            sent = self._send(data)
-            self._unsent_bytes -= sent
-            if sent < len(data):
-                if not self._closed:
-                    self._unsent.insert(0, data[sent:])
-                return
-        self._reply()
+        if self._send_unsent():
+            self._reply()
 
     def _take(self) -> bytes:
         """Return the next bytes to send, up to about JOIN_LIMIT."""
