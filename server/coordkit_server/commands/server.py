@@ -132,7 +132,7 @@ def config_set(cx: Context) -> object:
     """CONFIG SET parameter value [parameter value ...] -> OK; all of them or none."""
     argv = cx.argv
     if len(argv) % 2:
-        raise CommandError(wrong_arity(b"config|set"))
+        raise syntax_error()
     config = cx.services.config
     before: list[tuple[str, str]] = []
     for at in range(2, len(argv), 2):
