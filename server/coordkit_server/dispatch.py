@@ -411,7 +411,7 @@ class Dispatcher(CommandRunner):
         """Return the type of the value at `key` by the time it is now, empty for none."""
         self._state.now_us = self._now_us
         self._state.now_ms = self._now_us // 1000
-        entry = database.peek(key)
+        entry = database.glance(key)
         return b"" if entry is None else type_name(entry.value)
 
     def _retry(self, waiter: Waiter) -> None:

@@ -33,6 +33,7 @@ def stats_fields(cx: Context) -> Fields:
         ("pubsubshard_channels", len(pubsub.shard_channels)),
         ("latest_fork_usec", cx.services.children.last_fork_us()),
         ("total_forks", cx.services.children.fork_count()),
+        ("migrate_cached_sockets", 0),  # MIGRATE is not there
         ("active_defrag_hits", 0),
         ("active_defrag_misses", 0),
         ("active_defrag_key_hits", 0),

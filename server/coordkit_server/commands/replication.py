@@ -192,7 +192,9 @@ def wait(cx: Context) -> object:
 
 def waitaof(cx: Context) -> object:
     """WAITAOF numlocal numreplicas timeout -> how many servers, this one and replicas, have the changes on disk."""
-    local = integer_between(cx.argv[1], 0, 1, b"ERR value is out of range, value must between 0 and 1")
+    local = integer(cx.argv[1])
+    if not 0 <= local <= 1:
+        raise CommandError(b"ERR value is out of range, value must between 0 and 1")
     replicas = integer_between(cx.argv[2], 0, INT64_MAX, b"ERR value is out of range, must be positive")
     timeout_ms = _timeout_ms(cx.argv[3])
     if local and not cx.services.config.flag("appendonly"):

@@ -194,6 +194,11 @@ class Database:
         """Return the entry at `key` even if its time has come (DEBUG OBJECT), None if there is none."""
         return self._entries.get(key)
 
+    def glance(self, key: bytes) -> Entry | None:
+        """Return the live entry at `key`; an expired one is passed over and stays."""
+        entry = self._entries.get(key)
+        return None if entry is None or 0 <= entry.expire_at_ms <= self.state.now_ms else entry
+
     def exists(self, key: bytes) -> bool:
         """Return True if `key` holds a value that is not due; nothing is removed, no statistics (WATCH)."""
         entry = self._entries.get(key)
