@@ -162,7 +162,8 @@ def test_end_makes_a_snapshot_if_it_is_to(how: str, start_peer: PeerFactory) -> 
         if how != "signal":
             client.send(pack(("SHUTDOWN", "SAVE") if how == "asked" else ("SHUTDOWN",)))
             assert client.read_to_end() == b""
-    peer.stop()
+    if how == "signal":
+        peer.stop()
     assert peer.process.wait(WITHIN_S) == 0
     with connect(start_peer("bundled", "--dir", str(where))) as client:
         assert client.call("GET", "k") == ("$", b"v")

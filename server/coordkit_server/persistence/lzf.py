@@ -15,18 +15,22 @@ _SLOTS: Final = 1 << 16
 _LONGEST_LITERAL: Final = 32
 _FARTHEST: Final = 8192
 _LONGEST_COPY: Final = 264
+_LARGEST: Final = 1 << 30  # numbers below stand in one piece, and are read twice as fast
 
 
 class Compressor:
     """Compresses strings one after the other; the table of what was seen where is kept and need not be cleared."""
 
     def __init__(self) -> None:
-        self._seen: Final[list[int]] = [0] * _SLOTS  # position + _base of the string that was compressed
+        self._seen: list[int] = [0] * _SLOTS  # position + _base of the string that was compressed
         self._base: int = 0
 
     def compress(self, data: bytes, limit: int) -> bytes | None:
         """Return `data` compressed into at most `limit` bytes, None if it does not fit."""
         size: i64 = len(data)
+        if self._base + len(data) > _LARGEST:
+            self._seen = [0] * _SLOTS
+            self._base = 0
         base: i64 = self._base
         self._base = int(base + size)
         room: i64 = limit

@@ -1,11 +1,12 @@
 """HyperLogLog: both encodings of it hold the same numbers, and the estimate is as good as theory says."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coordkit_server.datatypes import hyperloglog as hll
 
+steady = settings(max_examples=60, deadline=None)  # other work on the machine slows single examples down
 SPARSE = 1 << 30
 DENSE = 0
 
@@ -21,6 +22,7 @@ def test_empty_is_one_run_of_zeros() -> None:
     assert hll.empty() == b"HYLL\x01" + bytes(11) + b"\x7f\xff"
 
 
+@steady
 @given(st.lists(st.binary(max_size=12), max_size=200))
 def test_add_gives_both_encodings_the_same_registers(elements: list[bytes]) -> None:
     sparse, dense = made(elements, SPARSE), made(elements, DENSE)
@@ -30,6 +32,7 @@ def test_add_gives_both_encodings_the_same_registers(elements: list[bytes]) -> N
     assert hll.registers(sparse) == hll.registers(dense)
 
 
+@steady
 @given(st.lists(st.binary(max_size=3), max_size=60), st.lists(st.binary(max_size=3), max_size=60))
 def test_merge_equals_adding_everything_to_one(first: list[bytes], second: list[bytes]) -> None:
     numbers = bytearray(hll.REGISTERS)
@@ -63,6 +66,7 @@ def test_add_with_a_long_run_of_zeros_becomes_dense() -> None:
     assert hll.registers(data) == numbers
 
 
+@steady
 @given(st.binary(max_size=40))
 def test_registers_of_any_runs_are_whole_or_refused(tail: bytes) -> None:
     data = hll.empty()[: hll.HEADER_BYTES] + tail
