@@ -109,7 +109,7 @@ def _restored(cx: Context, payload: bytes) -> object:
     except payloads.BadChecksum as error:
         raise CommandError(BAD_PAYLOAD) from error
     except BadFormat as error:
-        cx.services.log.warning(f"RESTORE was given {error}")
+        cx.services.log.warning(f"RESTORE: {error}")
         raise CommandError(BAD_DATA_FORMAT) from error
 
 

@@ -465,6 +465,9 @@ class Database:
 
     def drop_all(self) -> None:
         """Forget every key, as at a start: nobody is told, no change is counted."""
+        for size in self._sizes.values():
+            self.state.data_bytes -= size
+        self._sizes = {}
         self._entries = {}
         self._order = []
         self._expiring = []

@@ -21,7 +21,8 @@ from typing import Final
 from mypy_extensions import trait
 
 from coordkit_server.datatypes.limits import Limits
-from coordkit_server.keyspace.database import Database
+from coordkit_server.keyspace.database import Database, Entry
+from coordkit_server.keyspace.frequency import frequency_now, packed
 from coordkit_server.persistence import rdb_format as rdb
 from coordkit_server.persistence.packed import BadFormat
 from coordkit_server.persistence.rdb_format import Reader, Writer
@@ -32,6 +33,7 @@ _HEADER_BYTES: Final = 9
 _FIRST_WITH_CHECKSUM: Final = 5
 _PROGRESS_EVERY: Final = 1024
 _NO_EXPIRY: Final = -1
+_NO_FREQUENCY: Final = -1
 _LAST_TYPE: Final = 63  # everything above stands between keys
 # what a module writes: number of the kind -> its bytes, 0 for a length, -1 for a string
 _MODULE_PARTS: Final = {1: 0, 2: 0, 3: 4, 4: 8, 5: -1}
@@ -87,12 +89,26 @@ class Silent(Progress):
 # -- saving ------------------------------------------------------------------------------------------------------
 
 
+USE_IGNORED: Final = 0
+USE_IDLE: Final = 1
+USE_COUNTED: Final = 2
+
+
 class SaveOptions:
-    """What a snapshot holds besides the keys, and how it is made.  `key_delay_us` slows it down for tests."""
+    """What a snapshot holds besides the keys, and how it is made.
+
+    `key_delay_us` slows it down for tests; `use` says what of the keys' use is kept: USE_IGNORED, USE_IDLE (when),
+    USE_COUNTED (how often)."""
 
     def __init__(
-        self, facts: list[tuple[bytes, bytes]], libraries: list[bytes], limits: Limits, key_delay_us: int = 0
+        self,
+        facts: list[tuple[bytes, bytes]],
+        libraries: list[bytes],
+        limits: Limits,
+        key_delay_us: int = 0,
+        use: int = 0,
     ) -> None:
+        self.use: Final = use
         self.facts: Final = facts
         self.libraries: Final = libraries
         self.limits: Final = limits
@@ -144,6 +160,8 @@ def _save_database(writer: Writer, database: Database, options: SaveOptions, pro
         if entry.expire_at_ms >= 0:
             writer.byte(rdb.EXPIRE_TIME_MS)
             writer.time_ms(entry.expire_at_ms)
+        if options.use != USE_IGNORED:
+            _save_use(writer, entry, database, options.use)
         writer.byte(value_type(entry.value))
         writer.string(entry.key)
         save_value(writer, entry.value, limits)
@@ -153,6 +171,17 @@ def _save_database(writer: Writer, database: Database, options: SaveOptions, pro
         if delay_us > 0:
             time.sleep(delay_us / 1e6)
     return keys
+
+
+def _save_use(writer: Writer, entry: Entry, database: Database, use: int) -> None:
+    """Write when or how often a key was used, as the eviction policy wants to know."""
+    state = database.state
+    if use == USE_IDLE:
+        writer.byte(rdb.IDLE)
+        writer.length(max(state.now_ms - entry.access_ms, 0) // 1000)
+    else:
+        writer.byte(rdb.FREQ)
+        writer.byte(frequency_now(entry.access_ms, state.now_ms, state.decay_minutes))
 
 
 # -- loading -----------------------------------------------------------------------------------------------------
@@ -178,6 +207,7 @@ class Loader:
         self._database: Database | None = databases[0] if databases is not None else None
         self._expire_at_ms: int = _NO_EXPIRY
         self._idle_s: int = 0
+        self._frequency: int = _NO_FREQUENCY
         self.item_at: int = 0  # where the item starts that is being read: what is wrong is there
         self.version: int = 0
         self.checked: bool = False  # there was a checksum
@@ -230,13 +260,15 @@ class Loader:
         key = reader.string()
         expire_at_ms = self._expire_at_ms
         idle_s = self._idle_s
+        frequency = self._frequency
+        self._frequency = _NO_FREQUENCY
         self._expire_at_ms = _NO_EXPIRY
         self._idle_s = 0
         try:
             value = load_value(reader, kind, options.limits)
         except EmptyValue:
             self.empty += 1
-            self.notes.append(f"key {key[:100]!r} holds nothing and is left out")
+            self.notes.append(f"skipping empty key: {key[:100].decode('utf-8', 'replace')}")
             return
         self.types[kind] = self.types.get(kind, 0) + 1
         if expire_at_ms != _NO_EXPIRY and expire_at_ms < options.drop_due_at_ms:
@@ -254,7 +286,12 @@ class Loader:
         entry = database.add(key, value)
         if expire_at_ms >= 0:
             database.set_expiry(entry, expire_at_ms)
-        if idle_s:
+        if database.state.accounts:
+            database.resized(key)
+        if database.state.counts_use:
+            if frequency >= 0:
+                entry.access_ms = packed(database.state.now_ms, frequency)
+        elif idle_s:
             entry.access_ms -= idle_s * 1000
 
     def _read_between(self, kind: int) -> None:
@@ -267,7 +304,7 @@ class Loader:
         elif kind == rdb.IDLE:
             self._idle_s = reader.length()
         elif kind == rdb.FREQ:
-            reader.byte()
+            self._frequency = reader.byte()
         elif kind == rdb.SELECT_DB:
             self._select(reader.length())
         elif kind == rdb.RESIZE_DB:

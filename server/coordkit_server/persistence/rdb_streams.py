@@ -239,7 +239,7 @@ def _load_group(reader: Reader, kind: int, value: StreamValue) -> Group:
     for _ in range(reader.length()):
         name = reader.string()
         if name in group.consumers:
-            raise BadFormat("a group has a consumer twice")
+            raise BadFormat("Duplicate stream consumer detected")
         consumer = group.add_consumer(name, reader.time_ms())
         consumer.active_ms = reader.time_ms() if kind == STREAM_3 else consumer.seen_ms
         _load_pending(reader, group, consumer, unowned)

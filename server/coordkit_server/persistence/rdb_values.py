@@ -47,6 +47,24 @@ _NODE_BYTES: Final[list[int]] = [4096, 8192, 16384, 32768, 65536]  # list-max-li
 _SAFE_NODE_BYTES: Final = 8192
 
 
+# of types that are packed, as the log names them
+_NAMES: Final = {
+    rdb.HASH_ZIPMAP: "Zipmap",
+    rdb.LIST_ZIPLIST: "List ziplist",
+    rdb.SET_INTSET: "Intset",
+    rdb.ZSET_ZIPLIST: "Zset ziplist",
+    rdb.HASH_ZIPLIST: "Hash ziplist",
+    rdb.LIST_QUICKLIST: "Ziplist",
+    rdb.STREAM: "Stream listpack",
+    rdb.HASH_LISTPACK: "Hash listpack",
+    rdb.ZSET_LISTPACK: "Zset listpack",
+    rdb.LIST_QUICKLIST_2: "Listpack",
+    rdb.STREAM_2: "Stream listpack",
+    rdb.SET_LISTPACK: "Set listpack",
+    rdb.STREAM_3: "Stream listpack",
+}
+
+
 class EmptyValue(BadFormat):
     """A collection without elements, which no key can hold."""
 
@@ -166,7 +184,12 @@ def load_value(reader: Reader, kind: int, limits: Limits) -> object:
         return reader.string()
     loader = _LOADERS.get(kind)
     if loader is not None:
-        return loader(reader, limits)
+        try:
+            return loader(reader, limits)
+        except EmptyValue:
+            raise
+        except BadFormat as error:
+            raise BadFormat(f"{_NAMES.get(kind, 'Value')} integrity check failed: {error}") from error
     if kind in (rdb.MODULE, rdb.MODULE_2):
         raise BadFormat("a value of a module, of which this server has none")
     raise BadFormat(f"a value of unknown type {kind}")

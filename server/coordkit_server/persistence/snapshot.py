@@ -18,6 +18,9 @@ from coordkit_server.log import Log
 from coordkit_server.persistence.files import FileSystem
 from coordkit_server.persistence.packed import BadFormat
 from coordkit_server.persistence.rdb import (
+    USE_COUNTED,
+    USE_IDLE,
+    USE_IGNORED,
     LibraryStore,
     Loader,
     LoadOptions,
@@ -145,7 +148,9 @@ class Snapshots(ChildTask):
         """Return what a snapshot made now holds besides the keys."""
         facts = facts_of(REDIS_LEVEL, self._clock.now_us() // 1_000_000, resident_bytes(), aof_base=aof_base)
         delay_us = self._config.number("rdb-key-save-delay")
-        return SaveOptions(facts, self._libraries.sources(), self._limits, delay_us)
+        policy = self._config.text("maxmemory-policy")
+        use = USE_IDLE if policy.endswith("lru") else USE_COUNTED if policy.endswith("lfu") else USE_IGNORED
+        return SaveOptions(facts, self._libraries.sources(), self._limits, delay_us, use)
 
     # -- in the foreground ---------------------------------------------------------------------------------------
 
@@ -308,6 +313,9 @@ class Snapshots(ChildTask):
             return self._load_file(merge=False)
         except FileNotFoundError:
             return False
+        except LoadError:
+            self._log.warning("Terminating server after rdb file reading failure.")
+            raise
         except OSError as error:
             raise LoadError(
                 f"Fatal error: can't open the RDB file {self.path()} for reading: {error.strerror}"
@@ -346,11 +354,15 @@ class Snapshots(ChildTask):
         try:
             loader.run()
         except BadFormat as error:
-            raise LoadError(f"RDB file {self.path()}, offset {loader.item_at}: {error}") from error
+            text = f"RDB file {self.path()}, offset {loader.item_at}: {error}"
+            self._log.warning(f"Internal error in RDB reading: {text}")
+            raise LoadError(text) from error
         finally:
             file.close()
         for note in loader.notes:
             self._log.warning("RDB file: " + note)
+        if loader.empty:
+            self._log.warning(f"Done loading RDB, empty keys skipped: {loader.empty}.")
         self.loaded_keys = loader.keys
         self.loaded_expired = loader.expired
         version = loader.facts.get(b"redis-ver", b"?").decode("utf-8", "replace")

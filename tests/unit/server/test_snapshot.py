@@ -11,10 +11,21 @@ from coordkit_server.clock import ManualClock
 from coordkit_server.config import Config
 from coordkit_server.datatypes.limits import Limits
 from coordkit_server.keyspace.database import Database, KeyspaceState
+from coordkit_server.keyspace.frequency import packed
 from coordkit_server.log import Log
 from coordkit_server.persistence import rdb_format
 from coordkit_server.persistence.packed import BadFormat
-from coordkit_server.persistence.rdb import Loader, LoadOptions, NoLibraries, SaveOptions, Silent, module_name, save
+from coordkit_server.persistence.rdb import (
+    USE_COUNTED,
+    USE_IDLE,
+    Loader,
+    LoadOptions,
+    NoLibraries,
+    SaveOptions,
+    Silent,
+    module_name,
+    save,
+)
 from coordkit_server.persistence.rdb_format import Reader, Writer
 from coordkit_server.testing import FailingFiles, MemorySink, RecordedChanges, RecordedEvents
 
@@ -154,6 +165,21 @@ def test_load_reads_everything_that_stands_between_keys() -> None:
     assert expiring.expire_at_ms == NOW_MS // 1000 * 1000 + 60_000
 
 
+@pytest.mark.parametrize("use, kept", [(USE_IDLE, NOW_MS - 77_000), (USE_COUNTED, packed(NOW_MS, 100))])
+def test_save_keeps_the_use_that_the_policy_asks_for(use: int, kept: int) -> None:
+    made = databases(1)
+    again = databases(1)
+    for database in (made[0], again[0]):
+        database.state.counts_use = use == USE_COUNTED
+    made[0].set(b"k", b"v").access_ms = kept
+    sink = MemorySink()
+    save(Writer(sink), made, SaveOptions([], [], Limits(), use=use), Silent())
+    loaded(bytes(sink.data), again)
+    entry = again[0].stored(b"k")
+    assert entry is not None
+    assert entry.access_ms == kept
+
+
 def test_load_steps_over_data_of_modules_and_says_so() -> None:
     number = sum(
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_".index(letter) << shift
@@ -173,7 +199,7 @@ def test_load_steps_over_data_of_modules_and_says_so() -> None:
 def test_load_leaves_out_empty_values_and_says_so() -> None:
     loader = loaded(header() + b"\x02\x01k\x00\xff" + bytes(8), databases(1))
     assert (loader.keys, loader.empty) == (0, 1)
-    assert "b'k'" in loader.notes[0]
+    assert "empty key: k" in loader.notes[0]
 
 
 @pytest.mark.parametrize(
