@@ -21,7 +21,7 @@ from coordkit_server.config import ConfigError, parse_memory
 from coordkit_server.configrewrite import rewrite
 from coordkit_server.context import ADMIN, LOADING, NOSCRIPT, STALE, Command, Context
 from coordkit_server.datatypes.value import Value
-from coordkit_server.errors import NO_SUCH_KEY, CommandError, wrong_arity
+from coordkit_server.errors import NO_SUCH_KEY, CommandError, subcommand_syntax
 from coordkit_server.keyspace.database import Database
 from coordkit_server.persistence.aof import AppendOnlyError
 from coordkit_server.resp.reply import (
@@ -153,9 +153,8 @@ def debug_listpack(cx: Context) -> object:
 
 def debug_help(cx: Context) -> object:
     """DEBUG HELP -> lines of help."""
-    row = cx.services.commands[b"DEBUG"]
     lines: list[bytes] = []
-    for sub in (row.subcommands or {}).values():
+    for sub in _SUBCOMMANDS.values():
         usage, _, effect = (sub.handler.__doc__ or "").split("\n", 1)[0].partition(" -> ")
         if sub.name != b"HELP" and usage:
             lines.append(usage.removeprefix("DEBUG ").encode())
@@ -299,44 +298,49 @@ def debug_loadaof(cx: Context) -> object:
         raise CommandError(b"ERR Error trying to load the AOF files, check server logs.") from error
 
 
-def debug_container(cx: Context) -> object:
-    """DEBUG subcommand: never reached without one (arity)."""
-    raise CommandError(wrong_arity(b"debug"))
+def debug(cx: Context) -> object:
+    """DEBUG subcommand [argument ...]: what the subcommand replies; in the table of commands DEBUG is one command."""
+    check_allowed(cx)
+    argv = cx.argv
+    row = _SUBCOMMANDS.get(argv[1].upper())
+    if row is None or not (len(argv) == row.arity or (row.arity < 0 and len(argv) >= -row.arity)):
+        raise CommandError(subcommand_syntax(b"DEBUG", argv[1]))
+    return row.handler(cx)
+
+
+def _rows() -> list[Command]:
+    """Return the subcommands, each with its arity."""
+    flags = ADMIN | NOSCRIPT | LOADING | STALE
+    return [
+        Command(b"CHANGE-REPL-ID", 2, flags, debug_change_repl_id),
+        Command(b"CONFIG-REWRITE-FORCE-ALL", 2, flags, debug_config_rewrite),
+        Command(b"DIGEST", 2, flags, debug_digest),
+        Command(b"DIGEST-VALUE", -2, flags, debug_digest_value),
+        Command(b"ERROR", 3, flags, debug_error),
+        Command(b"HELP", 2, flags, debug_help),
+        Command(b"HTSTATS", -3, flags, debug_htstats),
+        Command(b"HTSTATS-KEY", -3, flags, debug_htstats_key),
+        Command(b"RELOAD", -2, flags, debug_reload),
+        Command(b"LOADAOF", 2, flags, debug_loadaof),
+        Command(b"LISTPACK", 3, flags, debug_listpack),
+        Command(b"LOG", 3, flags, debug_log),
+        Command(b"OBJECT", -3, flags, debug_object),
+        Command(b"PAUSE-CRON", 3, flags, debug_pause_cron),
+        Command(b"POPULATE", -3, flags, debug_populate),
+        Command(b"PROTOCOL", 3, flags, debug_protocol),
+        Command(b"QUICKLIST-PACKED-THRESHOLD", 3, flags, debug_quicklist_packed_threshold),
+        Command(b"SET-ACTIVE-EXPIRE", 3, flags, debug_set_active_expire),
+        Command(b"SET-DISABLE-DENY-SCRIPTS", 3, flags, debug_set_disable_deny_scripts),
+        Command(b"SET-SKIP-CHECKSUM-VALIDATION", 3, flags, debug_set_skip_checksum_validation),
+        Command(b"SLEEP", 3, flags, debug_sleep),
+        Command(b"STRINGMATCH-LEN", 4, flags, debug_stringmatch_len),
+    ]
+
+
+_SUBCOMMANDS: Final[dict[bytes, Command]] = {row.name: row for row in _rows()}
 
 
 def commands() -> list[Command]:
     """Return the row of DEBUG."""
     flags = ADMIN | NOSCRIPT | LOADING | STALE
-    return [
-        Command(
-            b"DEBUG",
-            -2,
-            flags,
-            debug_container,
-            summary=b"Helps test suites; see enable-debug-command.",
-            subcommands=[
-                Command(b"CHANGE-REPL-ID", 2, flags, debug_change_repl_id),
-                Command(b"CONFIG-REWRITE-FORCE-ALL", 2, flags, debug_config_rewrite),
-                Command(b"DIGEST", 2, flags, debug_digest),
-                Command(b"DIGEST-VALUE", -2, flags, debug_digest_value),
-                Command(b"ERROR", 3, flags, debug_error),
-                Command(b"HELP", 2, flags, debug_help),
-                Command(b"HTSTATS", -3, flags, debug_htstats),
-                Command(b"HTSTATS-KEY", -3, flags, debug_htstats_key),
-                Command(b"RELOAD", -2, flags, debug_reload),
-                Command(b"LOADAOF", 2, flags, debug_loadaof),
-                Command(b"LISTPACK", 3, flags, debug_listpack),
-                Command(b"LOG", 3, flags, debug_log),
-                Command(b"OBJECT", -3, flags, debug_object),
-                Command(b"PAUSE-CRON", 3, flags, debug_pause_cron),
-                Command(b"POPULATE", -3, flags, debug_populate),
-                Command(b"PROTOCOL", 3, flags, debug_protocol),
-                Command(b"QUICKLIST-PACKED-THRESHOLD", 3, flags, debug_quicklist_packed_threshold),
-                Command(b"SET-ACTIVE-EXPIRE", 3, flags, debug_set_active_expire),
-                Command(b"SET-DISABLE-DENY-SCRIPTS", 3, flags, debug_set_disable_deny_scripts),
-                Command(b"SET-SKIP-CHECKSUM-VALIDATION", 3, flags, debug_set_skip_checksum_validation),
-                Command(b"SLEEP", 3, flags, debug_sleep),
-                Command(b"STRINGMATCH-LEN", 4, flags, debug_stringmatch_len),
-            ],
-        )
-    ]
+    return [Command(b"DEBUG", -2, flags, debug, summary=b"Helps test suites; see enable-debug-command.")]

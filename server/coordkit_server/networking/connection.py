@@ -212,6 +212,9 @@ class Connection(Handler, Flushable, OutputSink):
         out = session.out
         if out:
             session.out = []
+            if self._exceeds(out):
+                self.close_now()  # what a client may not have waiting is not sent either
+                return
             if self._unsent:
                 self._unsent.extend(out)
                 for chunk in out:
@@ -339,6 +342,16 @@ class Connection(Handler, Flushable, OutputSink):
         """Close the connection if its output has been over the soft limit for too long and nothing new is sent."""
         if self._soft_since_us and self._over_limit():
             self.close_now()
+
+    def _exceeds(self, out: list[bytes]) -> bool:
+        """Return True if new output takes the client over its hard limit, whether or not the peer reads."""
+        limit = self._limit(self.session)
+        if limit.hard == 0:
+            return False
+        total = self._unsent_bytes
+        for chunk in out:
+            total += len(chunk)
+        return total > limit.hard
 
     def _limit(self, session: Session) -> OutputLimit:
         """Return the limit of the session's class."""
