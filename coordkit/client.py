@@ -17,7 +17,9 @@ from typing import Final, Self
 from coordkit.codec import Codec, JsonCodec
 from coordkit.durations import Duration, to_ms, to_seconds
 from coordkit.embedded import is_embedded, parse_embedded_url
+from coordkit.errors import ConfigurationError
 from coordkit.guard import AsyncGuard, Guard
+from coordkit.health import HealthStatistics
 from coordkit.keys import DEFAULT_PREFIX, Keys
 from coordkit.lease import Identity
 from coordkit.lock import AsyncLock, Lock, LockPlans
@@ -28,9 +30,12 @@ from coordkit.queue.plans import QueuePlans
 from coordkit.ratelimit.base import Algorithm
 from coordkit.ratelimit.limiter import AsyncLimiter, Limiter, LimiterPlans, OnOutage
 from coordkit.renewal import AsyncRenewer, ThreadRenewer
-from coordkit.transports.address import Endpoint, parse_url
+from coordkit.transports.address import Address, Endpoint, parse_url
 from coordkit.transports.asyncio_ import AsyncioTransport
 from coordkit.transports.base import DEFAULT_TIMEOUT_S, AsyncTransport, Transport
+from coordkit.transports.cluster import AsyncClusterTransport, ClusterTransport
+from coordkit.transports.sentinel import is_sentinel, parse_sentinel_url
+from coordkit.transports.slots import is_cluster, parse_cluster_url
 from coordkit.transports.socket_ import SocketTransport
 
 URL_VARIABLE: Final = "COORDKIT_URL"
@@ -40,24 +45,49 @@ DEFAULT_URL: Final = "redis://localhost:6379"
 def endpoint_of(url: str | None) -> Endpoint:
     """The server at `url`, or at the one in the environment, or a local one.  Raises ConfigurationError."""
     chosen = url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
-    return parse_embedded_url(chosen) if is_embedded(chosen) else parse_url(chosen)
+    if is_embedded(chosen):
+        return parse_embedded_url(chosen)
+    return parse_sentinel_url(chosen) if is_sentinel(chosen) else parse_url(chosen)
+
+
+def cluster_of(url: str | None) -> tuple[Address, ...]:
+    """The nodes of the cluster at `url`, or of the one in the environment; none if that is no cluster."""
+    chosen = url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
+    return parse_cluster_url(chosen) if is_cluster(chosen) else ()
+
+
+def borrowed_endpoint(client: object | None) -> Endpoint:
+    """The server of a redis-py client.  Raises ConfigurationError if it names no one server, or if there is none."""
+    if client is None:
+        raise ConfigurationError("a client needs a server: Client.from_url(...), or Client(redis=...) with your own")
+    from coordkit.transports.redis_py import BorrowedSettings  # redis takes longer to import than all the rest
+
+    return BorrowedSettings(client)
 
 
 class Client:
-    """The toolkit for blocking callers."""
+    """The toolkit for blocking callers.
+
+    `Client(redis=redis.Redis(...))` borrows the settings of a client of yours, as `from_redis` does: the same server
+    and login over connections of its own.  What you pass is neither used nor closed.
+    """
 
     def __init__(
         self,
-        transport: Transport,
+        transport: Transport | None = None,
         *,
+        redis: object | None = None,
         prefix: str = DEFAULT_PREFIX,
         timeout: Duration = DEFAULT_TIMEOUT_S,
         codec: Codec | None = None,
     ) -> None:
+        timeout_s = to_seconds(timeout, name="timeout")
+        if transport is None:
+            transport = SocketTransport(borrowed_endpoint(redis), timeout_s=timeout_s)
         self.keys = Keys.of(prefix)
         self.codec: Codec = codec or JsonCodec()
         self.identity = Identity(self.keys)
-        self.backend = Guard(transport, timeout_s=to_seconds(timeout, name="timeout"))
+        self.backend = Guard(transport, timeout_s=timeout_s)
         self.renewer = ThreadRenewer(self.backend)
 
     @classmethod
@@ -71,12 +101,20 @@ class Client:
     ) -> Self:
         """A client of the server at `url`; without one of COORDKIT_URL, else of redis://localhost:6379.
 
-        Also `embedded://` and `embedded:///data/dir`: a server that starts with its first user and ends with its last.
+        Also `embedded://` and `embedded:///data/dir`: a server that starts with its first user and ends with its last;
+        `redis+sentinel://host:26379,host:26379/service`: the master that these sentinels know; and
+        `redis+cluster://host:6379,host:6379`: the cluster of these nodes.
 
         `timeout` bounds every call, reconnecting included.  Raises ConfigurationError for a URL it cannot
         use.
         """
-        transport = SocketTransport(endpoint_of(url), timeout_s=to_seconds(timeout, name="timeout"))
+        timeout_s = to_seconds(timeout, name="timeout")
+        nodes = cluster_of(url)
+        transport: Transport = (
+            ClusterTransport(nodes, timeout_s=timeout_s)
+            if nodes
+            else SocketTransport(endpoint_of(url), timeout_s=timeout_s)
+        )
         return cls(transport, prefix=prefix, timeout=timeout, codec=codec)
 
     @classmethod
@@ -92,10 +130,7 @@ class Client:
 
         The client that is passed is neither used nor closed.  Raises ConfigurationError if it names no one server.
         """
-        from coordkit.transports.redis_py import BorrowedSettings  # redis takes longer to import than all the rest
-
-        transport = SocketTransport(BorrowedSettings(client), timeout_s=to_seconds(timeout, name="timeout"))
-        return cls(transport, prefix=prefix, timeout=timeout, codec=codec)
+        return cls(redis=client, prefix=prefix, timeout=timeout, codec=codec)
 
     def lock(self, name: str, *, ttl: Duration = 30.0, renew: bool = True) -> Lock:
         """The lock `name`.  A holder that dies loses it after `ttl`; a living one renews it, unless `renew`
@@ -127,6 +162,10 @@ class Client:
         """Comes back if the server answers.  Raises ServerUnavailable."""
         self.backend.execute(("PING",), idempotent=True)
 
+    def statistics(self) -> HealthStatistics:
+        """What the client has seen of its server so far."""
+        return self.backend.health.statistics()
+
     def close(self) -> None:
         """Close all connections.  What is still held ends by itself."""
         self.renewer.close()
@@ -142,20 +181,28 @@ class Client:
 
 
 class AsyncClient:
-    """The toolkit for asyncio."""
+    """The toolkit for asyncio.
+
+    `AsyncClient(redis=redis.asyncio.Redis(...))` borrows the settings of a client of yours, as `from_redis` does: the
+    same server and login over connections of its own.  What you pass is neither used nor closed.
+    """
 
     def __init__(
         self,
-        transport: AsyncTransport,
+        transport: AsyncTransport | None = None,
         *,
+        redis: object | None = None,
         prefix: str = DEFAULT_PREFIX,
         timeout: Duration = DEFAULT_TIMEOUT_S,
         codec: Codec | None = None,
     ) -> None:
+        timeout_s = to_seconds(timeout, name="timeout")
+        if transport is None:
+            transport = AsyncioTransport(borrowed_endpoint(redis), timeout_s=timeout_s)
         self.keys = Keys.of(prefix)
         self.codec: Codec = codec or JsonCodec()
         self.identity = Identity(self.keys)
-        self.backend = AsyncGuard(transport, timeout_s=to_seconds(timeout, name="timeout"))
+        self.backend = AsyncGuard(transport, timeout_s=timeout_s)
         self._renewers: dict[asyncio.AbstractEventLoop, AsyncRenewer] = {}
 
     @classmethod
@@ -169,12 +216,20 @@ class AsyncClient:
     ) -> Self:
         """A client of the server at `url`; without one of COORDKIT_URL, else of redis://localhost:6379.
 
-        Also `embedded://` and `embedded:///data/dir`: a server that starts with its first user and ends with its last.
+        Also `embedded://` and `embedded:///data/dir`: a server that starts with its first user and ends with its last;
+        `redis+sentinel://host:26379,host:26379/service`: the master that these sentinels know; and
+        `redis+cluster://host:6379,host:6379`: the cluster of these nodes.
 
         `timeout` bounds every call, reconnecting included.  Raises ConfigurationError for a URL it cannot
         use.
         """
-        transport = AsyncioTransport(endpoint_of(url), timeout_s=to_seconds(timeout, name="timeout"))
+        timeout_s = to_seconds(timeout, name="timeout")
+        nodes = cluster_of(url)
+        transport: AsyncTransport = (
+            AsyncClusterTransport(nodes, timeout_s=timeout_s)
+            if nodes
+            else AsyncioTransport(endpoint_of(url), timeout_s=timeout_s)
+        )
         return cls(transport, prefix=prefix, timeout=timeout, codec=codec)
 
     @classmethod
@@ -190,10 +245,7 @@ class AsyncClient:
 
         The client that is passed is neither used nor closed.  Raises ConfigurationError if it names no one server.
         """
-        from coordkit.transports.redis_py import BorrowedSettings  # redis takes longer to import than all the rest
-
-        transport = AsyncioTransport(BorrowedSettings(client), timeout_s=to_seconds(timeout, name="timeout"))
-        return cls(transport, prefix=prefix, timeout=timeout, codec=codec)
+        return cls(redis=client, prefix=prefix, timeout=timeout, codec=codec)
 
     def lock(self, name: str, *, ttl: Duration = 30.0, renew: bool = True) -> AsyncLock:
         """The lock `name`.  A holder that dies loses it after `ttl`; a living one renews it, unless `renew`
@@ -226,6 +278,10 @@ class AsyncClient:
     async def ping(self) -> None:
         """Comes back if the server answers.  Raises ServerUnavailable."""
         await self.backend.execute(("PING",), idempotent=True)
+
+    def statistics(self) -> HealthStatistics:
+        """What the client has seen of its server so far."""
+        return self.backend.health.statistics()
 
     async def aclose(self) -> None:
         """Close the connections of the running loop.  What is still held ends by itself."""

@@ -69,6 +69,13 @@ class _GuardState:
         return None
 
 
+def _final(failure: ServerUnavailable | OutcomeUnknown, *, unknown: bool) -> ServerUnavailable | OutcomeUnknown:
+    """What the caller gets: if any attempt may have been run, the outcome is unknown, however the last one ended."""
+    if unknown and not isinstance(failure, OutcomeUnknown):
+        return OutcomeUnknown(f"a command was sent and may have run; then {failure}")
+    return failure
+
+
 def _age_ms(age_s: float) -> int:
     return math.ceil(age_s * 1000) + 1
 
@@ -128,6 +135,10 @@ class Guard(_GuardState):
         """Let time pass."""
         self.transport.sleep(seconds)
 
+    def group_of(self, key: bytes) -> int:
+        """Keys of one group may go into one script."""
+        return self.transport.group_of(key)
+
     def monotonic(self) -> float:
         """The time in seconds, from some fixed moment."""
         return self.transport.monotonic()
@@ -166,7 +177,7 @@ class Guard(_GuardState):
                     if health.open:
                         self._ensure_probe()
                     if pause is None:
-                        raise
+                        raise _final(failure, unknown=unknown) from failure
                     self.transport.sleep(pause)
                     attempt += 1
                     attempt_s = now_s = self._monotonic()
@@ -262,6 +273,10 @@ class AsyncGuard(_GuardState):
         """Let time pass."""
         await self.transport.sleep(seconds)
 
+    def group_of(self, key: bytes) -> int:
+        """Keys of one group may go into one script."""
+        return self.transport.group_of(key)
+
     def monotonic(self) -> float:
         """The time in seconds, from some fixed moment."""
         return self._monotonic()
@@ -308,7 +323,7 @@ class AsyncGuard(_GuardState):
                 if health.open:
                     self._ensure_probe()
                 if pause is None:
-                    raise failure
+                    raise _final(failure, unknown=unknown) from failure
                 await self.transport.sleep(pause)
                 attempt += 1
                 if health.open:

@@ -12,7 +12,7 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from coordkit.errors import CoordkitError, LeaseLost
@@ -148,9 +148,10 @@ class BaseLease:
 class Renewals:
     """The leases of one client that are held.  One whose object is gone is forgotten, and ends by itself."""
 
-    __slots__ = ("_gone", "_references")
+    __slots__ = ("_gone", "_group_of", "_references")
 
-    def __init__(self) -> None:
+    def __init__(self, group_of: Callable[[bytes], int] = lambda _: 0) -> None:
+        self._group_of = group_of
         self._references: set[weakref.ref[BaseLease]] = set()
         # Objects end at any moment, even while the set is being read: what has ended waits here for its removal.
         self._gone: deque[weakref.ref[BaseLease]] = deque()
@@ -179,7 +180,10 @@ class Renewals:
         return min((_next_s(lease) for lease in self.held()), default=math.inf)
 
     def due(self, now_s: float) -> list[list[BaseLease]]:
-        """Batches to renew now, each of one script; marks them as under way.  Ends the leases whose time is over."""
+        """Batches to renew now, each of one script on keys of one group; marks them as under way.
+
+        Ends the leases whose time is over.
+        """
         waiting: list[BaseLease] = []
         for lease in self.held():
             if now_s >= lease.until_s:
@@ -189,11 +193,11 @@ class Renewals:
                 waiting.append(lease)
         if not any(now_s >= lease.renew_at_s for lease in waiting):
             return []
-        by_script: dict[str, list[BaseLease]] = {}
+        by_script: dict[tuple[str, int], list[BaseLease]] = {}
         for lease in waiting:
             if now_s >= lease.renew_at_s - EARLY * lease.ttl_ms / 1000:
                 lease.under_way = True
-                by_script.setdefault(lease.terms.renewal.name, []).append(lease)
+                by_script.setdefault((lease.terms.renewal.name, self._group_of(lease.terms.record)), []).append(lease)
         return [
             leases[start : start + BATCH] for leases in by_script.values() for start in range(0, len(leases), BATCH)
         ]
@@ -246,7 +250,7 @@ class AsyncRenewer:
     def __init__(self, backend: AsyncBackend, loop: asyncio.AbstractEventLoop) -> None:
         self._backend = backend
         self._loop = loop
-        self._renewals = Renewals()
+        self._renewals = Renewals(self._backend.group_of)
         self._wake_s = math.inf
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -336,7 +340,7 @@ class ThreadRenewer:
     def _reset(self) -> None:
         self._pid = os.getpid()
         self._changed = threading.Condition()
-        self._renewals = Renewals()
+        self._renewals = Renewals(self._backend.group_of)
         self._wake_s = math.inf
         self._thread = None
 

@@ -10,9 +10,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, TypeVar
 
-import hiredis
-
+from coordkit import resp
 from coordkit.errors import CoordkitError, ServerError
+
+try:
+    import hiredis
+except ImportError:
+    hiredis = None  # type: ignore[assignment]  # the same in plain Python is in `resp`
 
 S = TypeVar("S")
 
@@ -21,12 +25,28 @@ Reply = object
 
 MORE: Final = object()
 
+FAST: Final = hiredis is not None
+"""Whether hiredis packs and parses."""
+
+PushNotification: Final[type] = hiredis.PushNotification if FAST else resp.PushNotification
+DAMAGE: Final = (resp.ProtocolError, hiredis.ProtocolError) if FAST else (resp.ProtocolError,)
+
 
 class ProtocolError(CoordkitError):
-    """The bytes are not RESP: the other side is no such server, or the stream is damaged."""
+    """The bytes are not RESP, or answer nothing: the other side is no such server, or the stream is damaged.
+
+    `replies` are those that came whole before the damage, for `Pipeline.receive` with their slots in `answered`.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.replies: list[Reply] = []
+        self.answered: list[tuple[object, Reply]] = []
 
 
-pack_command: Final[Callable[[tuple[bytes | str | int | float, ...]], bytes]] = hiredis.pack_command  # type: ignore[assignment]  # hiredis declares a one-element tuple
+pack_command: Final[Callable[[tuple[bytes | str | int | float, ...]], bytes]] = (
+    hiredis.pack_command if FAST else resp.pack_command  # type: ignore[assignment]  # hiredis declares a one-element tuple
+)
 """One command, a tuple, as RESP bytes."""
 
 
@@ -40,25 +60,28 @@ class Replies:
 
     __slots__ = ("_reader",)
 
-    def __init__(self) -> None:
-        self._reader = hiredis.Reader(replyError=ServerError, notEnoughData=MORE)
+    def __init__(self, *, fast: bool = FAST) -> None:
+        make = hiredis.Reader if fast else resp.Reader
+        self._reader: resp.Reader = make(replyError=ServerError, notEnoughData=MORE)  # type: ignore[assignment]  # alike
 
     def feed(self, data: bytes) -> list[Reply]:
         """The replies that `data` completes.  Raises ProtocolError."""
         reader = self._reader
-        replies = []
+        replies: list[Reply] = []
         try:
             reader.feed(data)
             while (reply := reader.gets()) is not MORE:
                 replies.append(reply)
-        except hiredis.ProtocolError as exc:
-            raise ProtocolError(f"the server sent what is not RESP: {exc}") from exc
+        except DAMAGE as exc:
+            damage = ProtocolError(f"the server sent what is not RESP: {exc}")
+            damage.replies = replies
+            raise damage from exc
         return replies
 
 
 def is_push(reply: Reply) -> bool:
     """Whether the reply is a RESP3 push, which answers no request."""
-    return reply.__class__ is hiredis.PushNotification
+    return reply.__class__ is PushNotification
 
 
 class Pipeline(Generic[S]):
@@ -79,15 +102,24 @@ class Pipeline(Generic[S]):
         Raises ProtocolError for bytes that are not RESP and for a reply nobody asked for.
         """
         answered: list[tuple[S, Reply]] = []
+        damage: ProtocolError | None = None
+        try:
+            replies = self._replies.feed(data)
+        except ProtocolError as exc:
+            damage, replies = exc, exc.replies
         popleft = self.slots.popleft
-        for reply in self._replies.feed(data):
-            if reply.__class__ is hiredis.PushNotification:
+        for reply in replies:
+            if reply.__class__ is PushNotification:
                 self.pushes.append(reply)
                 continue
             try:
                 answered.append((popleft(), reply))
             except IndexError:
-                raise ProtocolError(f"the server sent a reply to no request: {reply!r}") from None
+                damage = ProtocolError(f"the server sent a reply to no request: {reply!r}")
+                break
+        if damage is not None:
+            damage.answered = list(answered)
+            raise damage
         return answered
 
     def abandon(self) -> list[S]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.peers import STARTERS, Peer, PeerMissing
+from tests.peers import STARTERS, Peer, PeerMissing, start_sentinel
 
 PeerFactory = Callable[..., Peer]
 
@@ -63,7 +63,8 @@ def start_peer(tmp_path: Path) -> Iterator[PeerFactory]:
 
     def start(name: str, *options: str, port: int | None = None) -> Peer:
         try:
-            peer = STARTERS[name](tmp_path / f"{name}{len(started)}", *options, port=port)
+            starter = start_sentinel if name == "sentinel" else STARTERS[name]
+            peer = starter(tmp_path / f"{name}{len(started)}", *options, port=port)
         except PeerMissing as reason:
             missing(reason)
             raise

