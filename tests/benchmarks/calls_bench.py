@@ -1,0 +1,227 @@
+"""How many script calls a second each client makes: `python -m tests.benchmarks.calls_bench [URL]`.
+
+The same EVALSHA of the GCRA limiter on the same server, closed loop, at concurrency 1, 16, 64 and 256: tasks for the
+asynchronous clients, threads (1, 4, 16) for the blocking ones.  Prints calls a second, CPU time a call of this process,
+and the latency of the 50th and 99th call in a hundred; medians of the rounds.  A client that is not installed is left
+out.
+"""
+
+import argparse
+import asyncio
+import importlib
+import importlib.util
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import redis
+import redis.asyncio
+
+from coordkit import GCRA, AsyncClient, Client
+from coordkit.scripts import Args
+from tests.benchmarks import servers
+
+CONCURRENCIES: Final = (1, 16, 64, 256)
+THREADS: Final = (1, 4, 16)
+USERS: Final = 1000
+GCRA_ARGS: Final[Args] = (*GCRA(1_000_000, 60).arguments(1), b"1", b"")
+SCRIPT: Final = GCRA.check_script
+
+AsyncCall = Callable[[bytes], Awaitable[object]]
+Call = Callable[[bytes], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One run of one client."""
+
+    calls_per_s: float
+    cpu_us: float
+    p50_ms: float
+    p99_ms: float
+
+
+@asynccontextmanager
+async def ours(url: str) -> AsyncIterator[AsyncCall]:
+    async with AsyncClient.from_url(url) as ck:
+        yield lambda key: ck.backend.call(SCRIPT, (key,), GCRA_ARGS)
+
+
+@asynccontextmanager
+async def redis_py(url: str) -> AsyncIterator[AsyncCall]:
+    client: Any  # its own types leave execute_command out
+    async with redis.asyncio.Redis.from_url(url, max_connections=512) as client:
+        await client.script_load(SCRIPT.text)
+        yield lambda key: client.execute_command("EVALSHA", SCRIPT.sha1, 1, key, *GCRA_ARGS)
+
+
+@asynccontextmanager
+async def coredis_client(url: str) -> AsyncIterator[AsyncCall]:
+    coredis: Any = importlib.import_module("coredis")
+    async with coredis.Redis.from_url(url) as client:
+        await client.script_load(SCRIPT.text)
+        yield lambda key: client.evalsha(SCRIPT.sha1, keys=[key], args=list(GCRA_ARGS))
+
+
+@asynccontextmanager
+async def glide_client(url: str) -> AsyncIterator[AsyncCall]:
+    glide: Any = importlib.import_module("glide")
+    host, port = url.removeprefix("redis://").split(":")
+    client = await glide.GlideClient.create(glide.GlideClientConfiguration([glide.NodeAddress(host, int(port))]))
+    await client.custom_command(["SCRIPT", "LOAD", SCRIPT.text])
+    words = [word if isinstance(word, bytes) else str(word) for word in GCRA_ARGS]
+    yield lambda key: client.custom_command(["EVALSHA", SCRIPT.sha1, "1", key, *words])
+    await client.close()
+
+
+@contextmanager
+def our_threads(url: str) -> Iterator[Call]:
+    with Client.from_url(url) as ck:
+        yield lambda key: ck.backend.call(SCRIPT, (key,), GCRA_ARGS)
+
+
+@contextmanager
+def redis_py_threads(url: str) -> Iterator[Call]:
+    client: Any  # as above
+    with redis.Redis.from_url(url) as client:
+        client.script_load(SCRIPT.text)
+        yield lambda key: client.execute_command("EVALSHA", SCRIPT.sha1, 1, key, *GCRA_ARGS)
+
+
+@contextmanager
+def glide_threads(url: str) -> Iterator[Call]:
+    glide: Any = importlib.import_module("glide_sync")
+    host, port = url.removeprefix("redis://").split(":")
+    client = glide.GlideClient.create(glide.GlideClientConfiguration([glide.NodeAddress(host, int(port))]))
+    client.custom_command(["SCRIPT", "LOAD", SCRIPT.text])
+    words = [word if isinstance(word, bytes) else str(word) for word in GCRA_ARGS]
+    yield lambda key: client.custom_command(["EVALSHA", SCRIPT.sha1, "1", key, *words])
+    client.close()
+
+
+def new_uvloop() -> asyncio.AbstractEventLoop:
+    uvloop: Any = importlib.import_module("uvloop")
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
+
+
+ASYNC: Final[dict[str, tuple[str, Callable[[str], AbstractAsyncContextManager[AsyncCall]], Any]]] = {
+    "coordkit, asyncio": ("coordkit", ours, asyncio.new_event_loop),
+    "coordkit, uvloop": ("uvloop", ours, new_uvloop),
+    "redis-py, asyncio": ("redis", redis_py, asyncio.new_event_loop),
+    "coredis, asyncio": ("coredis", coredis_client, asyncio.new_event_loop),
+    "valkey-glide, asyncio": ("glide", glide_client, asyncio.new_event_loop),
+}
+BLOCKING: Final[dict[str, tuple[str, Callable[[str], AbstractContextManager[Call]]]]] = {
+    "coordkit, threads": ("coordkit", our_threads),
+    "redis-py, threads": ("redis", redis_py_threads),
+    "valkey-glide, threads": ("glide_sync", glide_threads),
+}
+KEYS: Final = [b"user:%d" % number for number in range(USERS)]
+
+
+def summed_up(latencies_s: list[float], took_s: float, cpu_s: float) -> Sample:
+    """The sample of one run."""
+    ordered = sorted(latencies_s)
+    at = len(ordered)
+    p50_ms, p99_ms = ordered[at // 2] * 1000, ordered[at * 99 // 100] * 1000
+    return Sample(at / took_s, cpu_s / at * 1e6, p50_ms, p99_ms)
+
+
+async def async_sample(connect: Any, url: str, concurrency: int, seconds: float) -> Sample:
+    """One run of an asynchronous client."""
+    latencies_s: list[float] = []
+    clock = time.perf_counter
+
+    async with connect(url) as call:
+
+        async def worker(number: int) -> None:
+            turn = number
+            while (started_s := clock()) < ends_s:
+                turn += 1
+                await call(KEYS[turn % USERS])
+                latencies_s.append(clock() - started_s)
+
+        await asyncio.gather(*(call(KEYS[number]) for number in range(concurrency)))
+        began_s, cpu_s = clock(), time.process_time()
+        ends_s = began_s + seconds
+        await asyncio.gather(*(worker(number) for number in range(concurrency)))
+        return summed_up(latencies_s, clock() - began_s, time.process_time() - cpu_s)
+
+
+def thread_sample(connect: Any, url: str, concurrency: int, seconds: float) -> Sample:
+    """One run of a blocking client."""
+    latencies_s: list[float] = []
+    clock = time.perf_counter
+    with connect(url) as call:
+        call(KEYS[0])
+
+        def worker(number: int) -> None:
+            turn = number
+            while (started_s := clock()) < ends_s:
+                turn += 1
+                call(KEYS[turn % USERS])
+                latencies_s.append(clock() - started_s)
+
+        threads = [threading.Thread(target=worker, args=(number,)) for number in range(concurrency)]
+        began_s, cpu_s = clock(), time.process_time()
+        ends_s = began_s + seconds
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return summed_up(latencies_s, clock() - began_s, time.process_time() - cpu_s)
+
+
+def measured(url: str, rounds: int, seconds: float) -> Iterator[tuple[str, int, Sample]]:
+    """A median for each client and concurrency; the rounds go through all clients, one after the other."""
+    for concurrency in CONCURRENCIES:
+        samples: dict[str, list[Sample]] = {}
+        for _ in range(rounds):
+            for name, (package, connect, loop_factory) in ASYNC.items():
+                if importlib.util.find_spec(package) is not None:
+                    with asyncio.Runner(loop_factory=loop_factory) as runner:
+                        sample = runner.run(async_sample(connect, url, concurrency, seconds))
+                    samples.setdefault(name, []).append(sample)
+        yield from ((name, concurrency, median(found)) for name, found in samples.items())
+    for concurrency in THREADS:
+        of_threads: dict[str, list[Sample]] = {}
+        for _ in range(rounds):
+            for name, (package, open_client) in BLOCKING.items():
+                if importlib.util.find_spec(package) is not None:
+                    of_threads.setdefault(name, []).append(thread_sample(open_client, url, concurrency, seconds))
+        yield from ((name, concurrency, median(found)) for name, found in of_threads.items())
+
+
+def median(samples: list[Sample]) -> Sample:
+    """The median of each figure."""
+    columns = zip(*((one.calls_per_s, one.cpu_us, one.p50_ms, one.p99_ms) for one in samples), strict=True)
+    return Sample(*(statistics.median(column) for column in columns))
+
+
+def main() -> None:
+    """Measure on a server of our own, or on that of the URL."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("url", nargs="?")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=1.0)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch, servers.running(Path(scratch), ("redis",)) as (running, _):
+        url = options.url or running[0].peer.url
+        print("| client | concurrency | calls/s | CPU us/call | p50 ms | p99 ms |\n|---|--:|--:|--:|--:|--:|")
+        for name, concurrency, sample in measured(url, options.rounds, options.seconds):
+            print(
+                f"| {name} | {concurrency} | {sample.calls_per_s:.0f} | {sample.cpu_us:.1f} | {sample.p50_ms:.2f} "
+                f"| {sample.p99_ms:.2f} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
