@@ -19,7 +19,7 @@ from typing import Final
 
 from coordkit_server.datatypes.limits import Limits
 from coordkit_server.datatypes.listpack import entry_bytes, integer_bytes
-from coordkit_server.datatypes.stream_entry import ID_MAX, ID_SEQ_BITS, ID_SEQ_MAX, id_text, pack, unpack
+from coordkit_server.datatypes.stream_entry import ID_MAX, ID_SEQ_BITS, ID_SEQ_MAX, pack, unpack
 from coordkit_server.datatypes.stream_group import ENTRIES_READ_UNKNOWN, Group
 from coordkit_server.datatypes.value import Value
 
@@ -69,12 +69,11 @@ class StreamNode:
         """Return how long Redis's listpack of this node would be."""
         return self._listpack_bytes + integer_bytes(len(self._ends)) + integer_bytes(self.deleted)
 
-    def append(self, ident: int, text: bytes, argv: list[bytes], at: int) -> None:
-        """Add an entry behind all others, with the fields and values from `argv[at]` on."""
-        self._packed += pack(text, argv, at)
+    def append(self, ident: int, ms: int, seq: int, packed: bytes) -> None:
+        """Add an entry, packed, behind all others; `ident` has the parts `ms` and `seq`."""
+        self._packed += packed
         self._ends.append(len(self._packed) + self._cut)
-        ms_step = (ident >> ID_SEQ_BITS) - self._key_ms
-        seq = ident & ID_SEQ_MAX
+        ms_step = ms - self._key_ms
         if self._narrow and (ms_step > _STEP_MAX or seq > _STEP_MAX):
             self._ids = self.ids(0, len(self._ids))
             self._narrow = False
@@ -83,10 +82,10 @@ class StreamNode:
         seq_step = seq - self._key_seq
         if not -_NEAR < seq_step < _NEAR:  # as a 64-bit integer
             seq_step = ((seq_step + _SIGN) & ID_SEQ_MAX) - _SIGN
-        self._count_bytes(integer_bytes(ms_step) + integer_bytes(seq_step), argv, at)
+        self._listpack_bytes += 2 + integer_bytes(ms_step) + integer_bytes(seq_step)
 
-    def _count_bytes(self, size: int, argv: list[bytes], at: int) -> None:
-        """Add what an entry takes in a listpack: flags, its id (`size`), words, number of elements."""
+    def count_words(self, argv: list[bytes], at: int) -> None:
+        """Count what the fields and values from `argv[at]` on of an entry take in a listpack."""
         fields = self._fields
         pairs = (len(argv) - at) >> 1
         same = pairs == len(fields)
@@ -96,11 +95,11 @@ class StreamNode:
                     same = False
                     break
         if same:
-            size += 2 + integer_bytes(pairs + 3)
+            size = integer_bytes(pairs + 3)
             for i in range(at + 1, len(argv), 2):
                 size += entry_bytes(argv[i])
         else:
-            size += 2 + integer_bytes(pairs) + integer_bytes(2 * pairs + 4)
+            size = integer_bytes(pairs) + integer_bytes(2 * pairs + 4)
             for i in range(at, len(argv)):
                 size += entry_bytes(argv[i])
         self._listpack_bytes += size
@@ -247,7 +246,9 @@ class StreamValue(Value):
             size += len(argv[i])
         if size > _ENTRY_BYTES_MAX:
             return None
-        text = id_text(ident)
+        ms = ident >> ID_SEQ_BITS
+        seq = ident & ID_SEQ_MAX
+        text = b"%d-%d" % (ms, seq)
         nodes = self.nodes
         if nodes and not self._closed and not _is_full(nodes[-1], size, limits):
             node = nodes[-1]
@@ -258,7 +259,8 @@ class StreamValue(Value):
             nodes.append(node)
             self._keys.append(ident)
             self._closed = False
-        node.append(ident, text, argv, at)
+        node.append(ident, ms, seq, pack(text, argv, at))
+        node.count_words(argv, at)
         self._length += 1
         self.entries_added += 1
         self.last_id = ident
