@@ -115,7 +115,7 @@ def shutdown(cx: Context) -> object:
         save = asked or save
     if not cx.services.control.shutdown(save, b"FORCE" in words):
         raise CommandError(SHUTDOWN_FAILED)
-    cx.session.closing = True
+    cx.session.sink.close_after_flush()  # what was sent behind it does not run
     return NO_REPLY
 
 
