@@ -196,6 +196,7 @@ class CountingTransport:
 
     async def sleep(self, seconds: float) -> None:
         self._now_s += seconds
+        await asyncio.sleep(0)  # the probe in the background would keep the loop for itself
 
     async def probe(self, timeout_s: float) -> None:
         await self.execute(("PING",))
