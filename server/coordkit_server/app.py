@@ -41,7 +41,7 @@ from coordkit_server.persistence.aof import AppendOnly, BaseWriter
 from coordkit_server.persistence.aof_dump import CommandBase
 from coordkit_server.persistence.files import FileSystem, RealFileSystem
 from coordkit_server.persistence.log_files import SystemFiles
-from coordkit_server.persistence.rdb import Silent
+from coordkit_server.persistence.rdb import LoadStopped, Pulse, Silent
 from coordkit_server.persistence.snapshot import Snapshots
 from coordkit_server.persistence.syncer import ThreadSyncer
 from coordkit_server.pubsub import PubSub
@@ -161,7 +161,7 @@ class ClientDoor(Acceptor):
         self._server.client_came(sock)
 
 
-class Server(ServerControl, TurnHooks, ConnectionOwner, Barrier):
+class Server(ServerControl, TurnHooks, ConnectionOwner, Barrier, Pulse):
     """A running server.  `run` returns when it has been asked to stop."""
 
     def __init__(self, config: Config, clock: Clock, log: Log, random: Random, files: FileSystem | None = None) -> None:
@@ -271,8 +271,26 @@ class Server(ServerControl, TurnHooks, ConnectionOwner, Barrier):
             aof.open_at_start()
             aof.remove_history()
         else:
-            self.services.snapshots.load()
+            self._load_snapshot()
         self.services.snapshots.forget_changes()
+
+    def _load_snapshot(self) -> None:
+        """Load the snapshot file; whoever asks meanwhile is told so."""
+        self.dispatcher.loading = True
+        try:
+            self.services.snapshots.load(self)
+        except LoadStopped:
+            self.log.warning("Loading has been stopped")
+        finally:
+            self.dispatcher.loading = False
+
+    def beat(self, loaded_bytes: int) -> None:
+        """Serve those who ask while a file is loaded.  Raises LoadStopped if the server is to end."""
+        self.services.snapshots.note_loaded(loaded_bytes)
+        self.loop.glance()
+        self.state.now_ms = self._clock.now_us() // 1000
+        if self._stopping:
+            raise LoadStopped
 
     def _finish_files(self) -> None:
         """Let no child outlive the server, and finish the append-only file."""
@@ -329,6 +347,9 @@ class Server(ServerControl, TurnHooks, ConnectionOwner, Barrier):
         """Save what is to be saved and stop; return False if that failed and not `force`."""
         snapshots = self.services.snapshots
         snapshots.cancel()
+        if self.dispatcher.loading:
+            self.stop()  # what is in memory is not everything
+            return True
         if save == SAVE_ALWAYS or (save == SAVE_AS_CONFIGURED and snapshots.has_points()):
             self.log.notice("Saving the final RDB snapshot before exiting.")
             if not snapshots.save():

@@ -13,6 +13,7 @@ from coordkit_server.context import (
     ALLOW_BUSY,
     DENYOOM,
     FAST,
+    LOADING,
     MAY_REPLICATE,
     NO_AUTH,
     NO_MULTI,
@@ -38,6 +39,7 @@ from coordkit_server.errors import (
     unknown_subcommand,
     wrong_arity,
 )
+from coordkit_server.errors import LOADING as LOADING_TEXT
 from coordkit_server.errors import NO_AUTH as NO_AUTH_TEXT
 from coordkit_server.keyspace.database import Database, type_name
 from coordkit_server.keyspace.propagation import TO_ALL
@@ -105,6 +107,7 @@ class Dispatcher(CommandRunner):
         self._now_us: int = services.clock.now_us()
         self.script_busy: bool = False  # a script has run past busy-reply-threshold
         self.busy_text: bytes = BUSY_SCRIPT
+        self.loading: bool = False  # the snapshot file is read: few commands may run
         self._serving: bool = False
         for row in services.commands.values():
             self._table[row.name] = row
@@ -155,6 +158,7 @@ class Dispatcher(CommandRunner):
         if (
             session.gates
             or self.script_busy
+            or self.loading
             or self._state.over_limit
             or self._pause.kind
             or self._state.writes_refused
@@ -223,7 +227,10 @@ class Dispatcher(CommandRunner):
         if gates & GATE_AUTH and not row.flags & NO_AUTH:
             row.rejected_calls += 1
             return self._refuse(session, NO_AUTH_TEXT)
-        if self.script_busy and not row.flags & ALLOW_BUSY:
+        if self.loading:
+            if not row.flags & LOADING:
+                return self._reject(session, row, LOADING_TEXT)
+        elif self.script_busy and not row.flags & ALLOW_BUSY:
             return self._reject(session, row, self.busy_text)
         if self._state.over_limit and not self.script_busy:
             self._make_room(session)

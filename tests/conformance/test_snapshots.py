@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from tests.conftest import missing
 from tests.differential.case import CommandLine
 from tests.differential.client import RawClient, Reply, pack
 from tests.differential.datasets import DATASETS, content
-from tests.peers import Peer, PeerMissing
+from tests.peers import Peer, PeerMissing, free_port
 
 PeerFactory = Callable[..., Peer]
 WITHIN_S = 20.0
@@ -216,3 +217,43 @@ def test_start_with_a_broken_file_says_where_and_ends(start_peer: PeerFactory) -
     (where / "dump.rdb").write_bytes(data[:200])
     with pytest.raises(RuntimeError, match="ends too early"):
         start_peer("bundled", "--dir", str(where))
+
+
+def test_clients_are_told_while_the_file_is_loaded(start_peer: PeerFactory, tmp_path: Path) -> None:
+    first = start_peer("bundled")
+    where = directory(first)
+    with connect(first) as client:
+        client.send(b"".join(pack(("SET", f"key{number}", "v" * 100)) for number in range(2000)))
+        for _ in range(2000):
+            client.read()
+        client.call("SAVE")
+    first.stop()
+    slow = ("--key-load-delay", "5000", "--loading-process-events-interval-bytes", "1024")
+    # PING is refused while it loads, so that a starter would wait: here the port is asked for directly
+    port = free_port()
+    command = (sys.executable, "-m", "coordkit_server", "--port", str(port), "--dir", str(where), *slow)
+    with (tmp_path / "log").open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        peer = Peer("bundled", "127.0.0.1", port, process)
+        eventually(lambda: b"LOADING" in ask(peer))
+        with connect(peer) as client:
+            assert client.call("GET", "key1") == ("-", b"LOADING Redis is loading the dataset in memory")
+            state = info(client)
+            assert state[b"loading"] == b"1"
+            assert int(state[b"loading_total_bytes"]) > int(state[b"loading_loaded_bytes"])
+            client.send(pack(("SHUTDOWN", "NOSAVE")))
+            assert client.read_to_end() == b""
+        assert process.wait(WITHIN_S) == 0
+    finally:
+        process.kill()
+        process.wait(WITHIN_S)
+    assert (where / "dump.rdb").exists()
+
+
+def ask(peer: Peer) -> bytes:
+    """The reply to PING, nothing if nobody listens yet."""
+    try:
+        return peer.command("PING")
+    except OSError:
+        return b""

@@ -102,6 +102,23 @@ def _blocking_keys(cx: Context) -> int:
     return total
 
 
+def _loading(cx: Context) -> Fields:
+    """Return how far loading is, nothing if everything is loaded."""
+    snapshots = cx.services.snapshots
+    if not snapshots.loading_since_s:
+        return []
+    loaded, total = snapshots.loaded_bytes, snapshots.loading_bytes
+    elapsed_s = max(cx.services.clock.now_us() // 1_000_000 - snapshots.loading_since_s, 0)
+    return [
+        ("loading_start_time", snapshots.loading_since_s),
+        ("loading_total_bytes", total),
+        ("loading_rdb_used_mem", 0),
+        ("loading_loaded_bytes", loaded),
+        ("loading_loaded_perc", f"{100 * loaded / max(total, 1):.2f}"),
+        ("loading_eta_seconds", elapsed_s * (total - loaded) // max(loaded, 1)),
+    ]
+
+
 def _persistence(cx: Context) -> Fields:
     """Return the state of persistence: snapshots and the append-only file."""
     snapshots = cx.services.snapshots
@@ -110,7 +127,8 @@ def _persistence(cx: Context) -> Fields:
     total = snapshots.keys_to_save if running else 0
     copied = snapshots.copied_bytes()
     return [
-        ("loading", 0),
+        ("loading", 1 if snapshots.loading_since_s else 0),
+        *_loading(cx),
         ("async_loading", 0),
         ("current_cow_peak", copied),
         ("current_cow_size", copied),

@@ -62,7 +62,7 @@ class EventLoop:
         self._clock: Final = clock
         self._handlers: Final[dict[int, Handler]] = {}
         self._pending: list[Flushable] = []
-        self._running: bool = False
+        self._stopped: bool = False
         self.barrier: Barrier | None = None  # replies wait for the end of the turn, and for it
 
     def add(self, fd: int, handler: Handler) -> None:
@@ -85,16 +85,15 @@ class EventLoop:
 
     def stop(self) -> None:
         """Let `run` return at the end of this turn."""
-        self._running = False
+        self._stopped = True
 
     def stopped(self) -> bool:
         """Return True if `stop` was called."""
-        return not self._running
+        return self._stopped
 
     def run(self, hooks: TurnHooks) -> None:
         """Turn until `stop`."""
-        self._running = True
-        while self._running:
+        while not self._stopped:
             due_us = hooks.before_wait()
             self._flush_pending()
             if self.stopped():

@@ -187,10 +187,38 @@ def _save_use(writer: Writer, entry: Entry, database: Database, use: int) -> Non
 # -- loading -----------------------------------------------------------------------------------------------------
 
 
-class LoadOptions:
-    """How a snapshot is read.  `drop_due_at_ms`: keys whose time has come by then are left out, -1 keeps all."""
+@trait
+class Pulse:
+    """Lets the server do other things while it loads."""
 
-    def __init__(self, limits: Limits, libraries: LibraryStore, drop_due_at_ms: int, *, merge: bool = False) -> None:
+    def beat(self, loaded_bytes: int) -> None:
+        """So many bytes have been read.  Raises LoadStopped to end the loading."""
+        raise NotImplementedError
+
+
+class LoadStopped(Exception):
+    """The server is to end before everything is loaded."""
+
+
+class LoadOptions:
+    """How a snapshot is read.  `drop_due_at_ms`: keys whose time has come by then are left out, -1 keeps all.
+
+    `pulse` hears of every `pulse_bytes`; `key_delay_us` slows loading down for tests."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        libraries: LibraryStore,
+        drop_due_at_ms: int,
+        *,
+        merge: bool = False,
+        pulse: Pulse | None = None,
+        pulse_bytes: int = 0,
+        key_delay_us: int = 0,
+    ) -> None:
+        self.pulse: Final = pulse
+        self.pulse_bytes: Final = pulse_bytes
+        self.key_delay_us: Final = key_delay_us
         self.limits: Final = limits
         self.libraries: Final = libraries
         self.drop_due_at_ms: Final = drop_due_at_ms
@@ -220,14 +248,22 @@ class Loader:
         self.types: Final[dict[int, int]] = {}  # type -> number of keys
 
     def run(self) -> None:
-        """Read everything up to the end and the checksum.  Raises BadFormat, and OSError of the source."""
+        """Read everything up to the end and the checksum.  Raises BadFormat, LoadStopped, OSError."""
         reader = self._reader
         self._read_header()
+        pulse = self._options.pulse
+        next_beat = self._options.pulse_bytes
+        delay_us = self._options.key_delay_us
         while True:
             self.item_at = reader.offset()
             kind = reader.byte()
             if kind <= _LAST_TYPE:
                 self._read_key(kind)
+                if pulse is not None and self.item_at >= next_beat:
+                    next_beat = self.item_at + self._options.pulse_bytes
+                    pulse.beat(self.item_at)
+                if delay_us > 0:
+                    time.sleep(delay_us / 1e6)
             elif kind == rdb.END:
                 break
             else:

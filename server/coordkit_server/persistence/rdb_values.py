@@ -237,6 +237,8 @@ def _load_quicklist_2(reader: Reader, limits: Limits) -> object:
     for _ in range(_count(reader)):
         container = reader.length()
         node = reader.string()
+        if not node:
+            raise BadFormat("a list has an empty node")
         if container == _PLAIN:
             elements.append(node)
         elif container == _PACKED:

@@ -25,6 +25,7 @@ from coordkit_server.persistence.rdb import (
     Loader,
     LoadOptions,
     Progress,
+    Pulse,
     SaveOptions,
     Silent,
     facts_of,
@@ -105,6 +106,9 @@ class Snapshots(ChildTask):
         self.saves: int = 0
         self.keys_to_save: int = 0
         self.scheduled: bool = False  # BGSAVE as soon as no other child is at work
+        self.loading_since_s: int = 0  # 0: nothing is being loaded
+        self.loading_bytes: int = 0  # size of the file
+        self.loaded_bytes: int = 0
         self.loaded_keys: int = 0
         self.loaded_expired: int = 0
 
@@ -307,10 +311,11 @@ class Snapshots(ChildTask):
 
     # -- loading -------------------------------------------------------------------------------------------------
 
-    def load(self) -> bool:
-        """Load the snapshot file; return False if there is none.  Raises LoadError."""
+    def load(self, pulse: Pulse) -> bool:
+        """Load the snapshot file; return False if there is none.  Raises LoadError, and LoadStopped of `pulse`."""
+        self.loading_since_s = self._clock.now_us() // 1_000_000
         try:
-            return self._load_file(merge=False)
+            return self._load_file(pulse, merge=False)
         except FileNotFoundError:
             return False
         except LoadError:
@@ -320,6 +325,12 @@ class Snapshots(ChildTask):
             raise LoadError(
                 f"Fatal error: can't open the RDB file {self.path()} for reading: {error.strerror}"
             ) from error
+        finally:
+            self.loading_since_s = 0
+
+    def note_loaded(self, loaded_bytes: int) -> None:
+        """Remember how much of the file is loaded."""
+        self.loaded_bytes = loaded_bytes
 
     def reload(self, *, keep: bool, merge: bool) -> bool:
         """Load the snapshot file in place of the data, or beside them if `keep`; return False if that failed."""
@@ -328,7 +339,7 @@ class Snapshots(ChildTask):
                 database.drop_all()
             self._libraries.drop_all()
         try:
-            self._load_file(merge=merge)
+            self._load_file(None, merge=merge)
         except (OSError, LoadError) as error:
             self._log.warning(str(error))
             return False
@@ -344,12 +355,22 @@ class Snapshots(ChildTask):
             raise LoadError(f"snapshot, offset {loader.item_at}: {error}") from error
         return reader.offset()
 
-    def _load_file(self, *, merge: bool) -> bool:
+    def _load_file(self, pulse: Pulse | None, *, merge: bool) -> bool:
         """Load the snapshot file; return True.  Raises LoadError, OSError."""
         started_us = self._clock.monotonic_us()
         file = self._files.open(self.path())
         reader = Reader(b"", file, checksums=self._config.flag("rdbchecksum"))
-        options = LoadOptions(self._limits, self._libraries, self._clock.now_us() // 1000, merge=merge)
+        self.loading_bytes = file.size()
+        self.loaded_bytes = 0
+        options = LoadOptions(
+            self._limits,
+            self._libraries,
+            self._clock.now_us() // 1000,
+            merge=merge,
+            pulse=pulse,
+            pulse_bytes=self._config.number("loading-process-events-interval-bytes"),
+            key_delay_us=self._config.number("key-load-delay"),
+        )
         loader = Loader(reader, self._databases, options)
         try:
             loader.run()

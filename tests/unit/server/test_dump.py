@@ -220,6 +220,12 @@ def test_load_value_of_no_elements_is_an_empty_value(kind: int) -> None:
         load_value(Reader(b"\0"), kind, Limits())
 
 
+def test_load_value_of_a_plain_node_needs_content() -> None:
+    assert content(load_value(Reader(b"\x01\x01\x01a"), 18, Limits())) == [b"a"]
+    with pytest.raises(BadFormat):
+        load_value(Reader(b"\x01\x01\x00"), 18, Limits())
+
+
 def test_load_value_reads_scores_as_text() -> None:
     value = load_value(Reader(b"\x03\x01a\x031.5\x01b\xfe\x01c\xff"), 3, Limits())
     assert content(value) == {b"a": 1.5, b"b": float("inf"), b"c": float("-inf")}
