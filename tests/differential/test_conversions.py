@@ -108,7 +108,6 @@ LOOKS = [
     "redis.call('type', 'h')",
     "redis.pcall('get', 'l')",
     "redis.call('zmscore', 'z', ARGV[1], 'none')",
-    "redis.call('object', 'encoding', 'k')",
 ]
 
 

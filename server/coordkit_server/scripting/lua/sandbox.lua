@@ -62,6 +62,10 @@ local function protect(real)
   return proxy
 end
 
+-- cjson.null is a null pointer in Redis.
+local null = newproxy(true)
+getmetatable(null).__tostring = function() return "userdata: (nil)" end
+
 local hot = {}
 
 local function missing_global(_, name)
@@ -105,6 +109,7 @@ function globals.getmetatable(...)
   local value = ...
   if select("#", ...) == 0 then complain("bad argument #1 to 'getmetatable' (value expected)") end
   if type(value) == "string" then return shown_string_meta end
+  if value == null then return nil end
   if real_of[value] then return shown_meta[value] end
   return getmetatable(value)
 end
@@ -356,7 +361,7 @@ return {
   coroutines = coroutine_library,
   bad_argument = bad_argument,
   complain = complain,          -- raises a text with the place in front, as a C function does
-  null = newproxy(),            -- cjson.null
+  null = null,                  -- cjson.null
   runs_functions = runs_functions,
   throw = throw,                -- raises a value
   raised = function() return raised end,
