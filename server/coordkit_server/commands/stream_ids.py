@@ -39,8 +39,6 @@ def part_of_id(text: bytes) -> int:
     value = parse_int(text)
     if value is not None:
         return value if value >= 0 else INVALID
-    if not text or text[0] > _NINE:  # a word
-        return INVALID
     match = _LOOSE.fullmatch(text)
     if match is None:
         return INVALID
@@ -69,6 +67,8 @@ def try_id(text: bytes, missing_seq: int = 0) -> int:
             break
         at += 1
     if at < size or dash == size - 1:
+        if size > 0 and text[0] > _NINE:  # an option
+            return INVALID
         return _unusual_id(text, missing_seq)
     if dash < 0:
         return (int(number) << ID_SEQ_BITS) | missing_seq

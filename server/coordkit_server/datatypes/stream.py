@@ -278,8 +278,10 @@ class StreamValue(Value):
         """Return the place of the first node that may hold `ident` or what follows it."""
         keys = self._keys
         last = len(keys) - 1
-        if last <= 0 or ident >= keys[last]:
+        if last <= 0 or ident >= keys[last]:  # most often the oldest or the newest are asked for
             return last if last > 0 else 0
+        if ident < keys[1]:
+            return 0
         place = bisect_right(keys, ident) - 1
         return place if place > 0 else 0
 

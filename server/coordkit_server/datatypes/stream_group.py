@@ -37,9 +37,19 @@ class Pending:
         self._ids: list[list[int]] = []
         self._nacks: list[list[Nack]] = []
 
+    def _chunk_from(self, ident: int) -> int:
+        """Return the first chunk that has an id not below `ident`, the number of chunks if none has."""
+        lasts = self._lasts
+        count = len(lasts)
+        if count == 0 or ident <= lasts[0]:  # most often the oldest or the newest are asked for
+            return 0
+        if count > 1 and ident > lasts[count - 2]:
+            return count - 1 if ident <= lasts[count - 1] else count
+        return bisect_left(lasts, ident)
+
     def get(self, ident: int) -> Nack | None:
         """Return the nack of `ident`, None if there is none."""
-        chunk = bisect_left(self._lasts, ident)
+        chunk = self._chunk_from(ident)
         if chunk == len(self._lasts):
             return None
         ids = self._ids[chunk]
@@ -53,7 +63,7 @@ class Pending:
 
     def first_from(self, ident: int) -> Nack | None:
         """Return the nack with the least id that is not below `ident`, None if there is none."""
-        chunk = bisect_left(self._lasts, ident)
+        chunk = self._chunk_from(ident)
         if chunk == len(self._lasts):
             return None
         return self._nacks[chunk][bisect_left(self._ids[chunk], ident)]
@@ -69,7 +79,7 @@ class Pending:
     def take_from(self, ident: int, wanted: int) -> list[Nack]:
         """Return at most `wanted` nacks in order, the first with an id that is not below `ident`."""
         found: list[Nack] = []
-        chunk = bisect_left(self._lasts, ident)
+        chunk = self._chunk_from(ident)
         if chunk == len(self._lasts) or wanted <= 0:
             return found
         at = bisect_left(self._ids[chunk], ident)
@@ -87,7 +97,7 @@ class Pending:
         if not lasts or ident > lasts[-1]:
             self._append(nack, ident)
             return
-        chunk = bisect_left(lasts, ident)
+        chunk = self._chunk_from(ident)
         ids = self._ids[chunk]
         at = bisect_left(ids, ident)
         ids.insert(at, ident)
@@ -123,7 +133,7 @@ class Pending:
     def remove(self, ident: int) -> Nack | None:
         """Remove and return the nack of `ident`, None if there is none."""
         lasts = self._lasts
-        chunk = bisect_left(lasts, ident)
+        chunk = self._chunk_from(ident)
         if chunk == len(lasts):
             return None
         ids = self._ids[chunk]
