@@ -23,6 +23,7 @@ from coordkit_server.log import Log
 from coordkit_server.monitor import Monitors
 from coordkit_server.pause import Pause
 from coordkit_server.persistence.aof import ON, AppendOnly
+from coordkit_server.persistence.lzf import Compressor
 from coordkit_server.persistence.snapshot import Snapshots
 from coordkit_server.process import resident_bytes
 from coordkit_server.pubsub import PubSub
@@ -464,6 +465,7 @@ class Services:
         self.cron_paused: bool = False  # DEBUG PAUSE-CRON
         self.sessions: Final[dict[int, Session]] = tracking.sessions
         self.commands: dict[bytes, Command] = {}
+        self.compressor: Final = Compressor()  # for DUMP
         self.skip_checksums: bool = False  # DEBUG SET-SKIP-CHECKSUM-VALIDATION
         self.runner: CommandRunner | None = None
         self.waiting_for_copies: Final[dict[int, object]] = {}  # by client: what WAIT and WAITAOF wait for

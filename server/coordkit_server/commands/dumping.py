@@ -65,7 +65,8 @@ def dump(cx: Context) -> object:
     if entry is None:
         return None
     compress = cx.services.config.flag("rdbcompression")
-    return payloads.dump(entry.value, cx.services.limits, compress=compress)
+    services = cx.services
+    return payloads.dump(entry.value, services.limits, compress=compress, compressor=services.compressor)
 
 
 def restore(cx: Context) -> object:

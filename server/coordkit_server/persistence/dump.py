@@ -5,6 +5,7 @@ from typing import Final
 from coordkit_server.datatypes.limits import Limits
 from coordkit_server.persistence import rdb_format as rdb
 from coordkit_server.persistence.crc64 import CRC_BYTES, crc64
+from coordkit_server.persistence.lzf import Compressor
 from coordkit_server.persistence.packed import BadFormat
 from coordkit_server.persistence.rdb_format import Reader, Writer
 from coordkit_server.persistence.rdb_values import load_value, save_value, value_type
@@ -34,9 +35,9 @@ def opened(payload: bytes, check_sum: bool) -> bytes:
     return payload[:body_size]
 
 
-def dump(value: object, limits: Limits, *, compress: bool = True) -> bytes:
+def dump(value: object, limits: Limits, *, compress: bool = True, compressor: Compressor | None = None) -> bytes:
     """Return the payload of `value`."""
-    writer = Writer(compress=compress)
+    writer = Writer(compress=compress, compressor=compressor)
     writer.byte(value_type(value))
     save_value(writer, value, limits)
     return seal(writer.collected())

@@ -22,13 +22,13 @@ class Compressor:
     """Compresses strings one after the other; the table of what was seen where is kept and need not be cleared."""
 
     def __init__(self) -> None:
-        self._seen: list[int] = [0] * _SLOTS  # position + _base of the string that was compressed
+        self._seen: list[int] = []  # position + _base of the string that was compressed; made at the first use
         self._base: int = 0
 
     def compress(self, data: bytes, limit: int) -> bytes | None:
         """Return `data` compressed into at most `limit` bytes, None if it does not fit."""
         size: i64 = len(data)
-        if self._base + len(data) > _LARGEST:
+        if not self._seen or self._base + len(data) > _LARGEST:
             self._seen = [0] * _SLOTS
             self._base = 0
         base: i64 = self._base

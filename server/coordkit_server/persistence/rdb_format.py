@@ -102,13 +102,22 @@ def is_known(version: int) -> bool:
 
 
 class Writer:
-    """Collects bytes; with a sink they go there in pieces, and a checksum of them is kept if `checksums`."""
+    """Collects bytes; with a sink they go there in pieces, and a checksum of them is kept if `checksums`.
 
-    def __init__(self, sink: ByteSink | None = None, *, compress: bool = True, checksums: bool = True) -> None:
+    Strings are compressed if `compress`; who writes often passes a `compressor`, whose table need not be made anew."""
+
+    def __init__(
+        self,
+        sink: ByteSink | None = None,
+        *,
+        compress: bool = True,
+        checksums: bool = True,
+        compressor: Compressor | None = None,
+    ) -> None:
         self._sink: Final = sink
         self._parts: list[bytes] = []
         self._size: int = 0
-        self._compressor: Final = Compressor() if compress else None
+        self._compressor: Final = (compressor or Compressor()) if compress else None
         self._checksums: Final = checksums
         self.crc: int = 0
         self.written: int = 0  # bytes that have gone to the sink
