@@ -17,7 +17,7 @@ from coordkit_server.commands.library_store import ScriptLibraries
 from coordkit_server.commands.replication import serve_waiting
 from coordkit_server.commands.table import build_table
 from coordkit_server.config import Config, ConfigError
-from coordkit_server.context import SAVE_ALWAYS, SAVE_AS_CONFIGURED, ServerControl, Services
+from coordkit_server.context import SAVE_ALWAYS, SAVE_AS_CONFIGURED, SAVE_NEVER, ServerControl, Services
 from coordkit_server.cron import Cron, limit_memory
 from coordkit_server.datatypes.limits import Limits
 from coordkit_server.dispatch import Dispatcher
@@ -68,7 +68,7 @@ class Wakeup(Handler):
         names = os.read(self._fd, 64)
         name = _signal_name(names[0])
         self._server.log.warning(f"Received {name} scheduling shutdown...")
-        if not self._server.end(SAVE_AS_CONFIGURED, False):
+        if not self._server.end_by_signal(name):
             self._server.log.warning(f"{name} received but errors trying to shut down the server, check the logs")
 
     def on_writable(self) -> None:
@@ -342,6 +342,12 @@ class Server(ServerControl, TurnHooks, ConnectionOwner, Barrier, Pulse):
         """End the process cleanly (SHUTDOWN); return False if the data could not be saved and not `force`."""
         self.log.warning("User requested shutdown...")
         return self.end(save, force)
+
+    def end_by_signal(self, name: str) -> bool:
+        """End as shutdown-on-sigterm or shutdown-on-sigint says; return False if the data could not be saved."""
+        words = self.services.config.text("shutdown-on-sigint" if name == "SIGINT" else "shutdown-on-sigterm").split()
+        save = SAVE_ALWAYS if "save" in words else SAVE_NEVER if "nosave" in words else SAVE_AS_CONFIGURED
+        return self.end(save, "force" in words)
 
     def end(self, save: int, force: bool) -> bool:
         """Save what is to be saved and stop; return False if that failed and not `force`."""

@@ -123,6 +123,12 @@ def test_reload_keeps_everything(start_peer: PeerFactory) -> None:
         assert client.call("DEBUG", "RELOAD", "NOSAVE") == ("+", b"OK")
         assert client.call("GET", "new") == ("$", None)
         assert client.call("DEBUG", "RELOAD", "NOTHING")[0] == "-"
+        for key in ("string-zeros4096", "list-texts", "zset-128"):
+            client.call("SELECT", list(DATASETS).index(key) % 2)
+            _, payload = client.call("DUMP", key)
+            assert isinstance(payload, bytes)
+            _, described = client.call("DEBUG", "OBJECT", key)
+            assert f"serializedlength:{len(payload) - 11} " in str(described)  # type, version and checksum are 11 bytes
 
 
 def test_bgsave_goes_on_while_clients_are_served(start_peer: PeerFactory) -> None:
@@ -168,6 +174,20 @@ def test_end_makes_a_snapshot_if_it_is_to(how: str, start_peer: PeerFactory) -> 
     assert peer.process.wait(WITHIN_S) == 0
     with connect(start_peer("bundled", "--dir", str(where))) as client:
         assert client.call("GET", "k") == ("$", b"v")
+
+
+@pytest.mark.parametrize("words, saved", [("save", True), ("nosave", False), ("nosave force", False)])
+def test_signal_ends_as_the_configuration_says(words: str, saved: bool, start_peer: PeerFactory) -> None:
+    options = (
+        ("--shutdown-on-sigterm", *words.split()) if saved else ("--save", "1000", "1", "--shutdown-on-sigterm", words)
+    )
+    peer = start_peer("bundled", *options)
+    where = directory(peer)
+    with connect(peer) as client:
+        client.call("SET", "k", "v")
+    peer.stop()
+    assert peer.process.wait(WITHIN_S) == 0
+    assert (where / "dump.rdb").exists() == saved
 
 
 def test_shutdown_that_cannot_save_is_refused(start_peer: PeerFactory) -> None:

@@ -12,6 +12,7 @@ from coordkit_server import glob
 from coordkit_server.commands.aof import load_again
 from coordkit_server.commands.args import integer, number
 from coordkit_server.commands.digest import value_digest
+from coordkit_server.commands.dumping import serialized_length
 from coordkit_server.commands.help import help_reply
 from coordkit_server.commands.keys import encoding_name
 from coordkit_server.commands.script_host import script_host
@@ -192,9 +193,10 @@ def debug_object(cx: Context) -> object:
     if entry is None:
         raise CommandError(NO_SUCH_KEY)
     idle_s = 0 if cx.state.counts_use else max(cx.state.now_ms - entry.access_ms, 0) // 1000
-    text = b"Value at:0x%x refcount:1 encoding:%b serializedlength:0 lru:%d lru_seconds_idle:%d" % (
+    text = b"Value at:0x%x refcount:1 encoding:%b serializedlength:%d lru:%d lru_seconds_idle:%d" % (
         id(entry),
         encoding_name(entry.value),
+        serialized_length(cx, entry.value),
         (entry.access_ms // 1000) & 0xFFFFFF,
         idle_s,
     )

@@ -18,6 +18,8 @@ from coordkit_server.keyspace.frequency import packed
 from coordkit_server.keyspace.notify import GENERIC
 from coordkit_server.persistence import dump as payloads
 from coordkit_server.persistence.packed import BadFormat
+from coordkit_server.persistence.rdb_format import Writer
+from coordkit_server.persistence.rdb_values import save_value
 from coordkit_server.resp.reply import OK
 
 _UNSET: Final = -1
@@ -67,6 +69,13 @@ def dump(cx: Context) -> object:
     compress = cx.services.config.flag("rdbcompression")
     services = cx.services
     return payloads.dump(entry.value, services.limits, compress=compress, compressor=services.compressor)
+
+
+def serialized_length(cx: Context, value: object) -> int:
+    """Return how many bytes `value` takes in a snapshot, without its type and key."""
+    writer = Writer(compress=cx.services.config.flag("rdbcompression"), compressor=cx.services.compressor)
+    save_value(writer, value, cx.services.limits)
+    return len(writer.collected())
 
 
 def restore(cx: Context) -> object:
