@@ -6,6 +6,7 @@ from tests.differential.client import RawClient, Reply
 
 Value = tuple[bytes, object, int]
 EPHEMERAL_MS = 60_000
+FOR_EVER = -1
 _READERS = {
     b"string": ("GET",),
     b"list": ("LRANGE", 0, -1),
@@ -33,7 +34,7 @@ def contents(client: RawClient, databases: int = 16) -> dict[tuple[int, bytes], 
             value = client.call(str(name), key, *rest)
             _, expiry = client.call("PEXPIRETIME", key)
             assert isinstance(expiry, bytes)
-            if not 0 <= int(expiry) < time.time() * 1000 + EPHEMERAL_MS:
+            if int(expiry) == FOR_EVER or int(expiry) > time.time() * 1000 + EPHEMERAL_MS:
                 found[(index, key)] = (kind, _ordered(kind, value), int(expiry))
     client.call("SELECT", 0)
     return found

@@ -234,6 +234,7 @@ class AppendOnly:
 
     def _stop_rewrite(self) -> None:
         """End the rewrite that runs; it counts as no failure."""
+        self._log.notice("Killing running AOF rewrite child: %d" % self._children.child_pid())
         failures, failed = self.failures, self.last_rewrite_failed
         self._children.kill_child()
         self.failures, self.last_rewrite_failed = failures, failed
