@@ -116,8 +116,8 @@ def _restored(cx: Context, payload: bytes) -> object:
     """Return the value in `payload`."""
     try:
         return payloads.restore(payload, cx.services.limits, check_sum=not cx.services.skip_checksums)
-    except payloads.BadChecksum as error:
-        raise CommandError(BAD_PAYLOAD) from error
+    except payloads.BadChecksum as damage:
+        raise CommandError(BAD_PAYLOAD) from damage
     except BadFormat as error:
         cx.services.log.warning(f"RESTORE: {error}")
         raise CommandError(BAD_DATA_FORMAT) from error

@@ -197,8 +197,8 @@ def function_restore(cx: Context) -> object:
         raise CommandError(RESTORE_POLICY)
     try:
         reader = rdb.Reader(opened(argv[2], check_sum=not cx.services.skip_checksums))
-    except BadChecksum as error:
-        raise CommandError(BAD_PAYLOAD) from error
+    except BadChecksum as damage:  # compiled code gives a name one type for the whole function
+        raise CommandError(BAD_PAYLOAD) from damage
     try:
         codes = _codes(reader)
         script_host(cx).functions().restore(codes, replace=policy == b"REPLACE", flush=policy == b"FLUSH")

@@ -180,9 +180,9 @@ def config_rewrite(cx: Context) -> object:
         rewrite(cx.services.config)
     except ConfigError as error:
         raise CommandError(b"ERR " + str(error).encode()) from error
-    except OSError as error:
-        reason = (error.strerror or str(error)).encode("utf-8", "replace")
-        raise CommandError(b"ERR Rewriting config file: " + reason) from error
+    except OSError as failure:
+        reason = (failure.strerror or str(failure)).encode("utf-8", "replace")
+        raise CommandError(b"ERR Rewriting config file: " + reason) from failure
     return OK
 
 

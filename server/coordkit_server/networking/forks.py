@@ -74,8 +74,8 @@ class Forks(ChildRunner, Handler):
             status = 0
         except OSError as error:
             self._log.warning("Child failed: %s" % error)
-        except Exception as error:  # whatever it is, this process must not go on as a server
-            self._log.warning("Child failed: %r" % error)
+        except Exception as surprise:  # whatever it is, this process must not go on as a server
+            self._log.warning("Child failed: %r" % surprise)
         finally:
             os._exit(status)
 

@@ -129,11 +129,11 @@ class AppendOnly:
             return
         try:
             self.manifest = parse_manifest(self.manifest.name, self._files.read(path))
-        except ManifestError as error:
+        except ManifestError as mistake:
             raise AppendOnlyError(
                 "\n*** FATAL AOF MANIFEST FILE ERROR ***\nReading the manifest file, at line %d\n>>> '%s'\n%s"
-                % (error.line_number, error.line.decode("utf-8", "replace"), error.reason)
-            ) from error
+                % (mistake.line_number, mistake.line.decode("utf-8", "replace"), mistake.reason)
+            ) from mistake
         except OSError as error:
             raise AppendOnlyError(
                 "Fatal error: can't open the AOF manifest file %s for reading: %s"

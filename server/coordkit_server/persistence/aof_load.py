@@ -67,8 +67,8 @@ class AofLoader:
         """Return the size of a file that has to be there."""
         try:
             return os.stat(self._aof.path(part.name)).st_size
-        except FileNotFoundError as error:
-            raise AppendOnlyError(f"The append log file {part.name} doesn't exist: {error.strerror}") from error
+        except FileNotFoundError as absence:
+            raise AppendOnlyError(f"The append log file {part.name} doesn't exist: {absence.strerror}") from absence
         except OSError as error:
             raise AppendOnlyError(
                 f"Fatal error: can't open the append log file {part.name} for reading: {error.strerror}"
