@@ -109,6 +109,7 @@ COMPILED: Final[list[str]] = [
     "datatypes/radix.py",
     "datatypes/sampling.py",
     "datatypes/set.py",
+    "datatypes/shared_names.py",
     "datatypes/sorted_members.py",
     "datatypes/stream.py",
     "datatypes/stream_entry.py",

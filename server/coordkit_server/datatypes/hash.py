@@ -40,6 +40,8 @@ class HashValue(Value):
         """Set a field; return True if it is new."""
         fields = self.fields
         is_new = field not in fields
+        if is_new and self.packed:
+            field = limits.field_names.shared(field)
         fields[field] = value
         if is_new and self._index is not None:
             self._index.add(field)

@@ -1,10 +1,16 @@
-"""Sizes up to which a collection counts as packed (`listpack`, `intset`), set by CONFIG SET at run time."""
+"""Sizes up to which a collection counts as packed (`listpack`, `intset`), set by CONFIG SET at run time, and what the
+packed ones share."""
+
+from typing import Final
+
+from coordkit_server.datatypes.shared_names import SharedNames
 
 
 class Limits:
     """The encoding thresholds, with Redis 7.2's defaults."""
 
     def __init__(self) -> None:
+        self.field_names: Final = SharedNames()
         self.hash_max_listpack_entries: int = 512
         self.hash_max_listpack_value: int = 64
         self.list_max_listpack_size: int = -2
