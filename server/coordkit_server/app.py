@@ -179,7 +179,7 @@ class Server(ServerControl, TurnHooks, ConnectionOwner, Barrier, Pulse):
         libraries = ScriptLibraries()
         disk = files if files is not None else RealFileSystem()
         snapshots = Snapshots(config, clock, log, self.state, databases, limits, self.forks, libraries, disk)
-        base = BaseOfLog(snapshots, CommandBase(databases, limits, libraries), config)
+        base = BaseOfLog(snapshots, CommandBase(databases, limits, libraries, config, clock), config)
         aof = AppendOnly(config, clock, log, self.state, SystemFiles(), ThreadSyncer(), self.forks, base)
         primary = Primary(config, clock, random, log, self.state, self.forks, ReplicaSnapshot(snapshots))
         self.services: Final = Services(
@@ -283,6 +283,14 @@ class Server(ServerControl, TurnHooks, ConnectionOwner, Barrier, Pulse):
             self.log.warning("Loading has been stopped")
         finally:
             self.dispatcher.loading = False
+
+    def set_loading(self, loading: bool) -> None:
+        """Tell clients from now on that data are loaded, or answer them again."""
+        self.dispatcher.loading = loading
+
+    def serve_while_loading(self) -> None:
+        """Serve those who ask while files are loaded."""
+        self.loop.glance()
 
     def beat(self, loaded_bytes: int) -> None:
         """Serve those who ask while a file is loaded.  Raises LoadStopped if the server is to end."""

@@ -329,6 +329,14 @@ class ServerControl:
         """Answer others once, with `refusal` (BUSY), while a script runs for longer than busy-reply-threshold."""
         raise NotImplementedError
 
+    def set_loading(self, loading: bool) -> None:
+        """Tell clients from now on that data are loaded, or answer them again."""
+        raise NotImplementedError
+
+    def serve_while_loading(self) -> None:
+        """Serve those who ask while files are loaded."""
+        raise NotImplementedError
+
     def stopping(self) -> bool:
         """Return True once the server has been asked to end."""
         raise NotImplementedError

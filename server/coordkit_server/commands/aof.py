@@ -30,6 +30,7 @@ def load_files(services: Services) -> bool:
     heard = propagation.active
     propagation.active = False
     state.loading = True
+    services.control.set_loading(True)
     started_us = services.clock.monotonic_us()
     try:
         loader = AofLoader(
@@ -38,6 +39,7 @@ def load_files(services: Services) -> bool:
         loaded = loader.load()
     finally:
         state.loading = False
+        services.control.set_loading(False)
         propagation.active = heard
     state.ready = []
     if loaded:

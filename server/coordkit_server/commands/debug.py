@@ -289,6 +289,13 @@ def debug_reload(cx: Context) -> object:
     return reload(cx)
 
 
+def debug_aof_flush_sleep(cx: Context) -> object:
+    """DEBUG AOF-FLUSH-SLEEP microseconds -> OK; each write of the append-only file takes so much longer."""
+    check_allowed(cx)
+    cx.services.aof.appender.write_delay_us = integer(cx.argv[2])
+    return OK
+
+
 def debug_loadaof(cx: Context) -> object:
     """DEBUG LOADAOF -> OK; the data are what the append-only file says."""
     check_allowed(cx)
@@ -316,6 +323,7 @@ def _rows() -> list[Command]:
     return [
         Command(b"CHANGE-REPL-ID", 2, flags, debug_change_repl_id),
         Command(b"CONFIG-REWRITE-FORCE-ALL", 2, flags, debug_config_rewrite),
+        Command(b"AOF-FLUSH-SLEEP", 3, flags, debug_aof_flush_sleep),
         Command(b"DIGEST", 2, flags, debug_digest),
         Command(b"DIGEST-VALUE", -2, flags, debug_digest_value),
         Command(b"ERROR", 3, flags, debug_error),

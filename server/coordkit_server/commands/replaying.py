@@ -40,6 +40,11 @@ class CommandReplay(Replay):
         session.obeyed = True
         return session
 
+    def beat(self) -> bool:
+        """Let others be answered; return False if the server is to end."""
+        self._services.control.serve_while_loading()
+        return not self._services.control.stopping()
+
     def begin_file(self) -> None:
         """Forget an open transaction and the database selected."""
         self._session = self._new_session()

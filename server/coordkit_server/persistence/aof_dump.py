@@ -3,6 +3,8 @@
 import os
 from typing import Final
 
+from coordkit_server.clock import Clock
+from coordkit_server.config import Config
 from coordkit_server.datatypes.hash import HashValue
 from coordkit_server.datatypes.limits import Limits
 from coordkit_server.datatypes.list import ListValue
@@ -30,6 +32,10 @@ class CommandDump:
     def add(self, argv: list[bytes]) -> None:
         """Write a command."""
         self._add(command_bytes(argv))
+
+    def annotate(self, now_s: int) -> None:
+        """Write the time."""
+        self._add(b"#TS:%d\r\n" % now_s)
 
     def _add(self, wire: bytes) -> None:
         """Write bytes."""
@@ -101,10 +107,14 @@ class CommandDump:
 class CommandBase(BaseWriter):
     """Writes the base of an append-only file as commands."""
 
-    def __init__(self, databases: list[Database], limits: Limits, libraries: LibraryStore) -> None:
+    def __init__(
+        self, databases: list[Database], limits: Limits, libraries: LibraryStore, config: Config, clock: Clock
+    ) -> None:
         self._databases: Final = databases
         self._limits: Final = limits
         self._libraries: Final = libraries
+        self._config: Final = config
+        self._clock: Final = clock
 
     def writes_rdb(self) -> bool:
         """Return False: commands are written."""
@@ -113,6 +123,8 @@ class CommandBase(BaseWriter):
     def write_base(self, path: str) -> None:
         """Write the data to `path`.  Raises OSError."""
         output = CommandDump(path)
+        if self._config.flag("aof-timestamp-enabled"):
+            output.annotate(self._clock.now_us() // 1_000_000)
         for source in self._libraries.sources():
             output.add([b"FUNCTION", b"LOAD", source])
         for database in self._databases:

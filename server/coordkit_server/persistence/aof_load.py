@@ -16,6 +16,8 @@ from coordkit_server.persistence.aof_reader import Broken, CommandReader, Torn
 from coordkit_server.persistence.manifest import Part
 
 SIGNATURE: Final = b"REDIS"
+# commands between looks at who waits for an answer
+BEAT_COMMANDS: Final = 4096
 
 
 @trait
@@ -28,6 +30,10 @@ class Replay:
 
     def repeat(self, argv: list[bytes]) -> bool:
         """Run a command; return False if there is no such command.  Its errors do not matter."""
+        raise NotImplementedError
+
+    def beat(self) -> bool:
+        """Let others be answered; return False if the server is to end."""
         raise NotImplementedError
 
     def begin_file(self) -> None:
@@ -116,7 +122,11 @@ class AofLoader:
         replay = self._replay
         replay.begin_file()
         before_transaction = offset
+        count = 0
         while True:
+            count += 1
+            if count % BEAT_COMMANDS == 0 and not replay.beat():
+                raise AppendOnlyError("Loading has been stopped")
             before = reader.offset
             try:
                 argv = reader.next_command()

@@ -13,6 +13,7 @@ that failed says nothing about what a later one does for the same bytes.  So the
 """
 
 import os
+from time import sleep
 from typing import Final
 
 from coordkit_server.clock import Clock
@@ -62,6 +63,7 @@ class AppendLog(StreamSink):
         self.synced_position: int = 0
         self.failed: bool = False
         self.delayed_fsyncs: int = 0
+        self.write_delay_us: int = 0  # before each write: a slow disk, for tests
 
     # -- files ---------------------------------------------------------------------------------------------------
 
@@ -204,6 +206,8 @@ class AppendLog(StreamSink):
         try:
             if self._distrusted:
                 self._cut_back(file)
+            if self.write_delay_us:
+                sleep(self.write_delay_us / 1e6)
             data = self._buffer[0] if len(self._buffer) == 1 else b"".join(self._buffer)
             taken = 0
             while taken < len(data):
