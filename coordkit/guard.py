@@ -21,6 +21,7 @@ import tenacity
 from coordkit.errors import CoordkitError, OutcomeUnknown, ServerUnavailable
 from coordkit.health import Health
 from coordkit.scripts import Arg, Args, Keys, Script
+from coordkit.telemetry import telemetry
 from coordkit.transports.base import (
     DEFAULT_TIMEOUT_S,
     AsyncSignal,
@@ -47,6 +48,7 @@ class _GuardState:
     def __init__(self, name: str, timeout_s: float) -> None:
         self.health = Health(timeout_s, name=name)
         self._timeout_s = timeout_s
+        self._telemetry = telemetry(name)
 
     def _next_pause_s(
         self,
@@ -99,6 +101,12 @@ class Guard(_GuardState):
 
     def call(self, script: Script[object], keys: Keys, args: Args) -> object:
         """The reply of the script, in plain form."""
+        if self._telemetry is not None:
+            with self._telemetry.call(script.name):
+                return self._call(script, keys, args)
+        return self._call(script, keys, args)
+
+    def _call(self, script: Script[object], keys: Keys, args: Args) -> object:
         return self._guarded(
             lambda deadline_s, age_ms: self.transport.call(script, keys, repeated(script, args, age_ms), deadline_s),
             idempotent=script.idempotent,
@@ -226,13 +234,27 @@ class AsyncGuard(_GuardState):
 
     async def call(self, script: Script[object], keys: Keys, args: Args) -> object:
         """The reply of the script, in plain form."""
-        failure: ServerUnavailable | OutcomeUnknown | None = None
+        if self._telemetry is not None:
+            with self._telemetry.call(script.name):
+                return await self._call(script, keys, args)
+        if self.health.troubled:
+            return await self._call(script, keys, args)
         started_s = self._monotonic()
-        if not self.health.troubled:
-            try:
-                return await self._transport_call(script, keys, args)
-            except FAILURES as exc:
-                failure = exc
+        try:
+            return await self._transport_call(script, keys, args)
+        except FAILURES as failure:
+            return await self._call(script, keys, args, failure=failure, started_s=started_s)
+
+    async def _call(
+        self,
+        script: Script[object],
+        keys: Keys,
+        args: Args,
+        *,
+        failure: ServerUnavailable | OutcomeUnknown | None = None,
+        started_s: float | None = None,
+    ) -> object:
+        """The same where something is to be looked at: health, or a first attempt that failed."""
         return await self._guarded(
             lambda deadline_s, age_ms: self.transport.call(script, keys, repeated(script, args, age_ms), deadline_s),
             idempotent=script.idempotent,

@@ -29,7 +29,8 @@ from coordkit.ratelimit.base import Algorithm, whole
 from coordkit.ratelimit.decision import Decision
 from coordkit.ratelimit.local import LocalLimits
 from coordkit.runner import run, run_async
-from coordkit.scripts import Args
+from coordkit.scripts import Args, Script
+from coordkit.scripts import Keys as ScriptKeys
 
 log = logging.getLogger("coordkit")
 
@@ -78,12 +79,17 @@ class LimiterPlans:
         instances = whole(instances, name="instances", least=1)
         self._local = LocalLimits(algorithm.capacity, algorithm.window_s, instances=instances)
 
+    def hit(self, key: str, cost: int) -> tuple[Script[object], ScriptKeys, Args]:
+        """Script, keys and arguments of the step that takes `cost` if there is room."""
+        if cost == 1 and cost.__class__ is int and key:
+            request = (*self._one, self._identity.request())
+            return self._check_script, (self._key_prefix + key.encode(),), request
+        arguments = self.algorithm.arguments(self._cost(cost))
+        return self._check_script, (self.key(key),), (*arguments, CONSUME, self._identity.request())
+
     def check(self, key: str, cost: int) -> Call:
         """The step that takes `cost` if there is room."""
-        if cost == 1 and cost.__class__ is int:
-            return Call(self._check_script, (self.key(key),), (*self._one, self._identity.request()))
-        arguments = self.algorithm.arguments(self._cost(cost))
-        return Call(self._check_script, (self.key(key),), (*arguments, CONSUME, self._identity.request()))
+        return Call(*self.hit(key, cost))
 
     def peek(self, key: str, cost: int) -> Call:
         """The step that looks whether there is room for `cost`."""
@@ -176,7 +182,7 @@ class Limiter:
         """Whether `cost` may be taken now; then it is.  A cost of 0 takes nothing and is always allowed."""
         plans = self._plans
         try:
-            reply = self._backend.call(*plans.check(key, cost))
+            reply = self._backend.call(*plans.hit(key, cost))
         except OUTAGE as failure:
             return plans.in_outage(failure, key, cost, self._backend.monotonic(), consume=True)
         return plans.decided(reply, cost)
@@ -226,7 +232,7 @@ class AsyncLimiter:
         """Whether `cost` may be taken now; then it is.  A cost of 0 takes nothing and is always allowed."""
         plans = self._plans
         try:
-            reply = await self._backend.call(*plans.check(key, cost))
+            reply = await self._backend.call(*plans.hit(key, cost))
         except OUTAGE as failure:
             return plans.in_outage(failure, key, cost, self._backend.monotonic(), consume=True)
         return plans.decided(reply, cost)

@@ -291,8 +291,9 @@ class ClusterTransport:
         """Block the thread for `seconds`."""
         self._home.sleep(seconds)
 
-    monotonic = staticmethod(time.monotonic)
-    """The system's monotonic time in seconds."""
+    def monotonic(self) -> float:
+        """The system's monotonic time in seconds."""
+        return time.monotonic()
 
     def close(self) -> None:
         """Close all connections."""

@@ -227,8 +227,9 @@ class SocketTransport:
         """Block the thread for `seconds`."""
         time.sleep(seconds)
 
-    monotonic = staticmethod(time.monotonic)
-    """The system's monotonic time in seconds."""
+    def monotonic(self) -> float:
+        """The system's monotonic time in seconds."""
+        return time.monotonic()
 
     def close(self) -> None:
         """Close all connections; calls that are under way in other threads end first."""
