@@ -50,7 +50,7 @@ end
 local function array_length(settings, t)
   local longest, count = 0, 0
   for key in next, t do
-    if type(key) ~= "number" or key < 1 or floor(key) ~= key then return nil end
+    if type(key) ~= "number" or key < 1 or key % 1 ~= 0 then return nil end
     if key > longest then longest = key end
     count = count + 1
   end
@@ -62,53 +62,98 @@ local function array_length(settings, t)
   return longest > 0 and longest or nil
 end
 
+local out, filled        -- what has been written
+local settings_of_out, is_plain    -- the settings; whether they write numbers as Lua does
+local quoted             -- names of this document that have been quoted, with a colon
+local strings, string_count    -- its other strings, nil once one of them is known to need escapes
+
 local encode_table
 
-local function encode_value(settings, value, depth, out)
+local function encode_value(value, depth)
   local kind = type(value)
+  if kind == "table" then return encode_table(value, depth + 1) end
+  filled = filled + 1
   if kind == "string" then
-    out[#out + 1] = quote(value)
+    if strings then
+      -- most documents need no escapes: all strings are looked at together, at the end
+      string_count = string_count + 1
+      strings[string_count] = value
+      out[filled], out[filled + 1], out[filled + 2] = '"', value, '"'
+      filled = filled + 2
+    else
+      out[filled] = quote(value)
+    end
   elseif kind == "number" then
-    out[#out + 1] = number_text(settings, value)
-  elseif kind == "table" then
-    encode_table(settings, value, depth + 1, out)
+    if is_plain and value > -huge and value < huge then
+      out[filled] = value
+    else
+      out[filled] = number_text(settings_of_out, value)
+    end
   elseif kind == "boolean" then
-    out[#out + 1] = value and "true" or "false"
+    out[filled] = value and "true" or "false"
   elseif value == nil or value == null then
-    out[#out + 1] = "null"
+    out[filled] = "null"
   else
     refuse(value, "type not supported")
   end
 end
 
-function encode_table(settings, t, depth, out)
-  if depth > settings.encode_max_depth then
+local function encode_array(t, length, depth)
+  filled = filled + 1
+  out[filled] = "["
+  encode_value(rawget(t, 1), depth)
+  for i = 2, length do
+    filled = filled + 1
+    out[filled] = ","
+    encode_value(rawget(t, i), depth)
+  end
+  filled = filled + 1
+  out[filled] = "]"
+end
+
+local function name_of(key)
+  local kind = type(key)
+  if kind == "string" then
+    local name = quoted[key]
+    if not name then
+      name = quote(key) .. ":"
+      quoted[key] = name
+    end
+    return name
+  end
+  if kind ~= "number" then refuse(key, "table key must be a number or string") end
+  return '"' .. number_text(settings_of_out, key) .. '":'
+end
+
+function encode_table(t, depth)
+  if depth > settings_of_out.encode_max_depth then
     complain("Cannot serialise, excessive nesting (" .. depth .. ")")
   end
-  local length = array_length(settings, t)
-  if length then
-    out[#out + 1] = "["
-    for i = 1, length do
-      if i > 1 then out[#out + 1] = "," end
-      encode_value(settings, rawget(t, i), depth, out)
-    end
-    out[#out + 1] = "]"
-    return
-  end
+  local length = array_length(settings_of_out, t)
+  if length then return encode_array(t, length, depth) end
   local opening = "{"
   for key, value in next, t do
-    local kind = type(key)
-    if kind == "string" then
-      out[#out + 1] = opening .. quote(key) .. ":"
-    elseif kind == "number" then
-      out[#out + 1] = opening .. '"' .. number_text(settings, key) .. '":'
-    else
-      refuse(key, "table key must be a number or string")
-    end
+    out[filled + 1], out[filled + 2] = opening, name_of(key)
+    filled = filled + 2
     opening = ","
-    encode_value(settings, value, depth, out)
+    encode_value(value, depth)
   end
-  out[#out + 1] = opening == "{" and "{}" or "}"
+  filled = filled + 1
+  out[filled] = opening == "{" and "{}" or "}"
+end
+
+local function encode(settings, value)
+  settings_of_out, is_plain = settings, settings.number_format == "%.14g"
+  out, filled, quoted = {}, 0, {}
+  strings, string_count = {}, 0
+  encode_value(value, 0)
+  if find(concat(strings), '[%c"\\/]') then
+    strings, filled = nil, 0
+    encode_value(value, 0)
+  end
+  local text = concat(out, "", 1, filled)
+  out, quoted, strings = nil, nil, nil
+  return text
 end
 
 -- decoding -----------------------------------------------------------------------------------------------------------
@@ -347,9 +392,7 @@ local function new()
 
   function library.encode(...)
     if select("#", ...) ~= 1 then complain("bad argument #1 to 'encode' (expected 1 argument)") end
-    local out = {}
-    encode_value(own, (...), 0, out)
-    return concat(out)
+    return encode(own, (...))
   end
 
   function library.decode(...)

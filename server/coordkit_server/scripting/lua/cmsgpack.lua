@@ -26,15 +26,17 @@ local function bytes(value, count)
   return bytes(floor(value / 4294967296), 4) .. bytes(value % 4294967296, 4)
 end
 
+local BYTES = {}    -- 0 to 255 -> that byte
+for value = 0, 255 do BYTES[value] = char(value) end
+
 local function pack_integer(value)
   if value >= 0 then
-    if value <= 127 then return char(value) end
-    if value <= 0xFF then return "\204" .. bytes(value, 1) end
+    if value <= 0xFF then return "\204" .. BYTES[value] end
     if value <= 0xFFFF then return "\205" .. bytes(value, 2) end
     if value <= 0xFFFFFFFF then return "\206" .. bytes(value, 4) end
     return "\207" .. bytes(value, 8)
   end
-  if value >= -32 then return char(256 + value) end
+  if value >= -32 then return BYTES[256 + value] end
   if value >= -128 then return "\208" .. bytes(value, 1) end
   if value >= -32768 then return "\209" .. bytes(value, 2) end
   if value >= -2147483648 then return "\210" .. bytes(value, 4) end
@@ -42,7 +44,7 @@ local function pack_integer(value)
 end
 
 local function pack_number(value)
-  if floor(value) == value and value >= -9223372036854775808 and value < 9223372036854775808 then
+  if value % 1 == 0 and value >= -9223372036854775808 and value < 9223372036854775808 then
     return pack_integer(value)
   end
   return pack_double(value)
@@ -50,57 +52,66 @@ end
 
 -- Returns what stands in front of `count` elements: one byte up to `few`, else a type byte and two or four.
 local function head(count, fixed, few, two, four)
-  if count <= few then return char(fixed + count) end
-  if count <= 0xFFFF then return char(two) .. bytes(count, 2) end
-  return char(four) .. bytes(count, 4)
+  if count <= few then return BYTES[fixed + count] end
+  if count <= 0xFFFF then return BYTES[two] .. bytes(count, 2) end
+  return BYTES[four] .. bytes(count, 4)
 end
 
-local function pack_string(value)
-  local size = #value
-  if size < 32 then return char(160 + size) .. value end
-  if size <= 0xFF then return "\217" .. char(size) .. value end
-  return head(size, 0, -1, 218, 219) .. value
+local function string_head(size)
+  if size <= 0xFF then return "\217" .. BYTES[size] end
+  return head(size, 0, -1, 218, 219)
 end
 
-local function is_array(t)
-  local longest, count = 0, 0
+-- Returns how long `t` is if it is an array, nil if not, and how many elements it has.
+local function measure(t)
+  local longest, count, is_array = 0, 0, true
   for key in next, t do
-    if type(key) ~= "number" or key <= 0 or key > 2147483647 or floor(key) ~= key then return false end
-    if key > longest then longest = key end
+    if type(key) ~= "number" or key <= 0 or key > 2147483647 or key % 1 ~= 0 then
+      is_array = false
+    elseif key > longest then
+      longest = key
+    end
     count = count + 1
   end
-  return longest == count
+  return is_array and longest == count and count or nil, count
 end
+
+local out, filled    -- what has been written
 
 local pack_value
 
-local function pack_table(t, level, out)
-  if is_array(t) then
-    out[#out + 1] = head(#t, 144, 15, 220, 221)
-    for i = 1, #t do pack_value(t[i], level + 1, out) end
+local function pack_table(t, level)
+  local length, count = measure(t)
+  filled = filled + 1
+  if length then
+    out[filled] = head(length, 144, 15, 220, 221)
+    for i = 1, length do pack_value(t[i], level + 1) end
     return
   end
-  local count = 0
-  for _ in next, t do count = count + 1 end
-  out[#out + 1] = head(count, 128, 15, 222, 223)
+  out[filled] = head(count, 128, 15, 222, 223)
   for key, value in next, t do
-    pack_value(key, level + 1, out)
-    pack_value(value, level + 1, out)
+    pack_value(key, level + 1)
+    pack_value(value, level + 1)
   end
 end
 
-function pack_value(value, level, out)
+function pack_value(value, level)
   local kind = type(value)
   if kind == "string" then
-    out[#out + 1] = pack_string(value)
-  elseif kind == "number" then
-    out[#out + 1] = pack_number(value)
+    local size = #value
+    out[filled + 1] = size < 32 and BYTES[160 + size] or string_head(size)
+    out[filled + 2] = value
+    filled = filled + 2
+    return
+  end
+  if kind == "table" and level < MAX_NESTING then return pack_table(value, level) end
+  filled = filled + 1
+  if kind == "number" then
+    out[filled] = value >= 0 and value <= 127 and BYTES[value] or pack_number(value)
   elseif kind == "boolean" then
-    out[#out + 1] = value and "\195" or "\194"
-  elseif kind == "table" and level < MAX_NESTING then
-    pack_table(value, level, out)
+    out[filled] = value and "\195" or "\194"
   else
-    out[#out + 1] = "\192"
+    out[filled] = "\192"
   end
 end
 
@@ -114,9 +125,11 @@ local cmsgpack = {
 function cmsgpack.pack(...)
   local count = select("#", ...)
   if count == 0 then complain("bad argument #0 to 'pack' (MessagePack pack needs input.)") end
-  local out = {}
-  for i = 1, count do pack_value((select(i, ...)), 0, out) end
-  return concat(out)
+  out, filled = {}, 0
+  for i = 1, count do pack_value((select(i, ...)), 0) end
+  local packed = concat(out, "", 1, filled)
+  out = nil
+  return packed
 end
 
 local function integer(name, position, count, value, default)
