@@ -52,7 +52,14 @@ from coordkit_server.tracking import Tracking
 # how long a server with an owner socket waits for its first owner
 FIRST_OWNER_WAIT_US: Final = 10_000_000
 PERSISTENCE_PARAMETERS: Final = frozenset(
-    ["appendonly", "appendfsync", "aof-timestamp-enabled", "save", "stop-writes-on-bgsave-error"]
+    [
+        "appendonly",
+        "appendfsync",
+        "aof-disable-auto-gc",
+        "aof-timestamp-enabled",
+        "save",
+        "stop-writes-on-bgsave-error",
+    ]
 )
 
 

@@ -55,10 +55,11 @@ def load_again(services: Services) -> object:
         aof.appender.flush(force=True)
     for database in services.databases:
         database.flush()
+    aof.read_manifest()
     if aof.state == ON:
-        aof.read_manifest()
         aof.remove_history()
     load_files(services)
+    services.snapshots.forget_changes()
     return OK
 
 

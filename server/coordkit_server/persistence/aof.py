@@ -243,6 +243,7 @@ class AppendOnly:
         """Take over what decides how the log is written."""
         self.appender.policy = POLICIES[self._config.text("appendfsync")]
         self.appender.annotate = self._config.flag("aof-timestamp-enabled")
+        self.remove_history()
 
     # -- rewriting -----------------------------------------------------------------------------------------------
 

@@ -82,7 +82,7 @@ class Manifest:
     def new_base(self, *, as_rdb: bool) -> str:
         """Replace the base by a new one; return its name.  The old one is history."""
         if self.base is not None:
-            self.history.append(Part(self.base.name, self.base.seq, HISTORY))
+            self.history.insert(0, Part(self.base.name, self.base.seq, HISTORY))
         self.base_seq += 1
         name = f"{self.name}.{self.base_seq}.base.{'rdb' if as_rdb else 'aof'}"
         self.base = Part(name, self.base_seq, BASE)
@@ -107,8 +107,8 @@ class Manifest:
     def retire_increments(self, kept: int) -> None:
         """Make all increments but the last `kept` history: a new base holds what they did."""
         gone = len(self.increments) - kept
-        for part in self.increments[:gone]:
-            self.history.append(Part(part.name, part.seq, HISTORY))
+        for part in reversed(self.increments[:gone]):
+            self.history.insert(0, Part(part.name, part.seq, HISTORY))
         self.increments = self.increments[gone:]
 
     # -- text ----------------------------------------------------------------------------------------------------

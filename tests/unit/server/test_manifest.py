@@ -58,7 +58,7 @@ def test_text_after_a_rewrite_parses_to_the_same_files() -> None:
     manifest.retire_increments(1)
     again = parse_manifest(NAME, manifest.text())
     assert names(again.parts()) == ["appendonly.aof.2.base.aof", "c"]
-    assert names(again.history) == ["a", "b"]
+    assert names(again.history) == ["b", "a"]
     assert again.text() == manifest.text()
 
 
