@@ -677,4 +677,19 @@ SCENARIOS = [
         a BRPOPLPUSH k l x
         """,
     ),
+    Scenario(
+        "confirmations of subscribing stand in a transaction's replies",
+        """
+        a SUBSCRIBE foo
+        a MULTI
+        a PING abc
+        a SUBSCRIBE bar
+        a UNSUBSCRIBE foo
+        a PING def
+        a EXEC
+        d PUBLISH bar x
+        a?
+        """,
+        protocols=(3,),
+    ),
 ]

@@ -19,7 +19,7 @@ from coordkit_server.errors import (
     WATCH_IN_MULTI,
     CommandError,
 )
-from coordkit_server.resp.reply import NULL_ARRAY, OK
+from coordkit_server.resp.reply import NO_REPLY, NULL_ARRAY, OK, WireReply
 from coordkit_server.session import GATE_MULTI, Session
 
 
@@ -63,7 +63,12 @@ def exec_(cx: Context) -> object:
         if isinstance(queued_row, Command):
             cx.argv = queued.argv
             cx.db = session.db
-            replies.append(runner.call(cx, queued_row))
+            written = len(session.out)
+            reply = runner.call(cx, queued_row)
+            if reply is NO_REPLY:  # it has confirmed by itself: that stands in the place of its reply
+                reply = WireReply(session.out[written:])
+                del session.out[written:]
+            replies.append(reply)
     session.deny_blocking = False
     cx.argv = argv
     cx.command = row
