@@ -149,6 +149,7 @@ COMPILED: Final[list[str]] = [
     "persistence/aof_reader.py",
     "persistence/append_log.py",
     "persistence/check.py",
+    "persistence/check_log.py",
     "persistence/crc64.py",
     "persistence/dump.py",
     "persistence/files.py",

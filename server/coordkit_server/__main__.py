@@ -17,6 +17,7 @@ from coordkit_server.log import Log
 from coordkit_server.networking.listener import bind_addresses, bind_unix
 from coordkit_server.persistence.aof import AppendOnlyError
 from coordkit_server.persistence.check import check_snapshot, is_snapshot
+from coordkit_server.persistence.check_log import check_log, is_log
 from coordkit_server.persistence.files import RealFileSystem
 from coordkit_server.persistence.snapshot import LoadError
 from coordkit_server.process import allow_files
@@ -29,7 +30,7 @@ FILE is a redis.conf.  Every parameter of it is an option too, for example:
   --unixsocket PATH      also listen on a unix socket    --unixsocketperm 700 its permissions
   --dir PATH             working directory               --requirepass TEXT   password of the default user
   --databases 16         number of databases             --maxclients 10000   connections at most
-  --check FILE           say whether a snapshot file is whole, and where it breaks if not; starts no server
+  --check FILE           say whether a snapshot or append-only file is whole, and where it breaks if not
   --owner-socket PATH    end when the last connection to this socket has closed
 """
 
@@ -149,10 +150,15 @@ def check(paths: list[str]) -> int:
     try:
         with open(path, "rb") as file:
             head = file.read(8)
-        if not is_snapshot(head):
-            sys.stderr.write(f"coordkit-server: {path} is no snapshot: it starts with {head!r}\n")
+        if is_snapshot(head) and not is_log(path, head):
+            report = check_snapshot(path, RealFileSystem())
+        elif is_log(path, head):
+            report = check_log(path, RealFileSystem())
+        else:
+            sys.stderr.write(
+                f"coordkit-server: {path} is no snapshot and no append-only file: it starts with {head!r}\n"
+            )
             return 2
-        report = check_snapshot(path, RealFileSystem())
     except OSError as error:
         sys.stderr.write(f"coordkit-server: can't read {path}: {error.strerror}\n")
         return 2
