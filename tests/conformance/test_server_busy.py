@@ -13,6 +13,7 @@ from tests.peers import Peer
 ENDLESS = "while true do pcall(function() while true do end end) end"
 ENDLESS_CALLS = "while true do redis.call('get', KEYS[1]) end"
 ENDLESS_COROUTINE = "coroutine.wrap(function() while true do end end)()"
+ENDLESS_FUNCTION = "#!lua name=l\nredis.register_function('endless', function() while true do end end)"
 ENDLESS_WRITER = "redis.call('set', KEYS[1], 'x') while true do end"
 
 
@@ -26,11 +27,16 @@ def busy(
 
     def run(script: str) -> tuple[Peer, Queue[Reply]]:
         replies: Queue[Reply] = Queue()
+        command: tuple[str | int, ...] = ("EVAL", script, 1, "k")
+        if script.startswith("#!lua name="):
+            with RawClient(peer.host, peer.port) as client:
+                client.call("FUNCTION", "LOAD", script)
+            command = ("FCALL", "endless", 1, "k")
 
         def call() -> None:
             try:
                 with RawClient(peer.host, peer.port, timeout_s=30) as client:
-                    replies.put(client.call("EVAL", script, 1, "k"))
+                    replies.put(client.call(*command))
             except ConnectionError as error:
                 replies.put(("closed", str(error)))
 
@@ -87,3 +93,28 @@ def test_busy_script_that_has_written_is_not_killed(busy: Callable[[str], tuple[
         assert client.read_to_end() == b""
     peer.process.wait(timeout=10)
     assert not peer.alive
+
+
+def test_busy_function_is_killed_as_a_function_only(busy: Callable[[str], tuple[Peer, Queue[Reply]]]) -> None:
+    peer, replies = busy(ENDLESS_FUNCTION)
+    with RawClient(peer.host, peer.port) as client:
+        refused = text(client.call("GET", "k"))
+        assert refused.startswith(b"BUSY ")
+        assert text(client.call("SCRIPT", "KILL")) == refused
+        running = client.call("FUNCTION", "STATS")
+        assert b"endless" in repr(running).encode()
+        assert client.call("FUNCTION", "KILL") == ("+", b"OK")
+        while client.call("PING") != ("+", b"PONG"):
+            pass
+        assert text(client.call("FUNCTION", "KILL")).startswith(b"NOTBUSY ")
+    assert b"Script killed by user with SCRIPT KILL... script: endless, on @user_function:2." in text(
+        replies.get(timeout=10)
+    )
+
+
+def test_busy_script_is_not_killed_as_a_function(busy: Callable[[str], tuple[Peer, Queue[Reply]]]) -> None:
+    peer, _ = busy(ENDLESS)
+    with RawClient(peer.host, peer.port) as client:
+        assert text(client.call("FUNCTION", "KILL")).startswith(b"BUSY ")
+        assert text(client.call("FUNCTION", "STATS")).startswith(b"BUSY ")
+        assert client.call("SCRIPT", "KILL") == ("+", b"OK")
