@@ -328,6 +328,11 @@ class Dispatcher(CommandRunner):
         if targets and row.name != b"EXEC":
             argv = cx.argv if cx.rewritten is None else cx.rewritten
             if argv:
+                if propagation.depth == 0 and not propagation.pending:
+                    propagation.deliver_one(cx.db.index, argv, targets)
+                    cx.session.aof_position = propagation.aof_position
+                    cx.session.replica_position = propagation.replica_position
+                    return reply
                 propagation.add(cx.db.index, argv, targets)
         if propagation.pending and propagation.depth == 0:
             propagation.deliver(as_unit=row.name not in _TOUCH_ANY_KEY)

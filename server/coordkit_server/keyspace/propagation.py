@@ -11,14 +11,15 @@ from typing import Final
 
 from mypy_extensions import trait
 
-from coordkit_server.resp.encoder import BULK_HEADS, CRLF, array_head
-
 # who gets a command
 TO_AOF: Final = 1
 TO_REPLICAS: Final = 2
 TO_ALL: Final = TO_AOF | TO_REPLICAS
 
-_SMALL: Final = len(BULK_HEADS)
+_SMALL: Final = 1024
+_STARTS: Final[list[bytes]] = [b"*%d" % n for n in range(_SMALL)]
+_NEXT_HEADS: Final[list[bytes]] = [b"\r\n$%d\r\n" % n for n in range(_SMALL)]
+_END: Final = b"\r\n"
 _ANY_DATABASE: Final = -1  # MULTI and EXEC need no SELECT in front
 _MULTI: Final = b"*1\r\n$5\r\nMULTI\r\n"
 _EXEC: Final = b"*1\r\n$4\r\nEXEC\r\n"
@@ -26,12 +27,13 @@ _EXEC: Final = b"*1\r\n$4\r\nEXEC\r\n"
 
 def command_bytes(argv: list[bytes]) -> bytes:
     """Return `argv` as a client would send it."""
-    parts: list[bytes] = [array_head(len(argv))]
+    count = len(argv)
+    parts: list[bytes] = [_STARTS[count] if count < _SMALL else b"*%d" % count]
     for arg in argv:
         size = len(arg)
-        parts.append(BULK_HEADS[size] if size < _SMALL else b"$%d\r\n" % size)
+        parts.append(_NEXT_HEADS[size] if size < _SMALL else b"\r\n$%d\r\n" % size)
         parts.append(arg)
-        parts.append(CRLF)
+    parts.append(_END)
     return b"".join(parts)
 
 
@@ -106,6 +108,10 @@ class Propagation:
         self.removed(db_index, key, lazy=self.lazy_eviction)
         if self.depth == 0:
             self.deliver()
+
+    def deliver_one(self, db_index: int, argv: list[bytes], targets: int) -> None:
+        """Send a command that is a unit of execution by itself."""
+        self._send(db_index, command_bytes(argv), targets)
 
     def deliver(self, *, as_unit: bool = True) -> None:
         """Send what is pending: the unit of execution has ended.  `as_unit` False: removals that belong to nothing."""
