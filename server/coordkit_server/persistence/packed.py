@@ -279,8 +279,8 @@ def decode_zipmap(data: bytes) -> list[bytes]:
             raise BadFormat("a zipmap has a string that is cut off")
         words.append(data[at:end])
         at = end + unused
-    if len(words) & 1:
-        raise BadFormat("a zipmap has a field without a value")
+    if len(words) & 1 or not words:
+        raise BadFormat("a zipmap has a field without a value, or none at all")
     if data[0] < _BIG and data[0] != len(words) >> 1:
         raise BadFormat("a zipmap has another number of fields than it says")
     return words

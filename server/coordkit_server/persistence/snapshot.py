@@ -36,6 +36,7 @@ from coordkit_server.process import private_dirty_bytes, resident_bytes
 
 RETRY_AFTER_S: Final = 5  # how long a save point waits after a failure
 NEVER: Final = -1
+_MEASURE_EVERY_US: Final = 1_000_000
 _SHARED_BYTES: Final = 16  # keys written, bytes copied on write
 
 
@@ -46,12 +47,22 @@ class LoadError(Exception):
 class SharedProgress(Progress):
     """Two numbers in memory that a forked child shares with its parent."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock: Final = clock
         self._memory: Final = mmap.mmap(-1, _SHARED_BYTES)
+        self._measure_us: int = 0  # when to look at the memory again
 
     def saved(self, keys: int) -> None:
-        """Note that so many keys are written, and what that has cost in memory."""
-        self._memory[:] = keys.to_bytes(8, "little") + private_dirty_bytes().to_bytes(8, "little")
+        """Note that so many keys are written; once a second also what that has cost in memory."""
+        self._memory[:8] = keys.to_bytes(8, "little")
+        now_us = self._clock.monotonic_us()
+        if now_us >= self._measure_us:
+            self._measure_us = now_us + _MEASURE_EVERY_US
+            self.measure()
+
+    def measure(self) -> None:
+        """Note how much memory is not shared any more; the system takes a millisecond and more to tell."""
+        self._memory[8:] = private_dirty_bytes().to_bytes(8, "little")
 
     def keys(self) -> int:
         """Return how many keys are written."""
@@ -207,7 +218,7 @@ class Snapshots(ChildTask):
         self.keys_to_save = 0
         for database in self._databases:
             self.keys_to_save += len(database)
-        shared = SharedProgress()
+        shared = SharedProgress(self._clock)
         self._shared = shared
         self._cancelled = False
         self._started_us = now_us
@@ -225,6 +236,7 @@ class Snapshots(ChildTask):
         shared = self._shared
         if shared is not None:
             self.write_file(self._background, self.path(), shared)
+            shared.measure()
             self._log.notice("DB saved on disk")
             self._log.notice(
                 "Fork CoW for RDB: current %d MB, peak %d MB, average %d MB"

@@ -226,6 +226,12 @@ def test_load_value_of_a_plain_node_needs_content() -> None:
         load_value(Reader(b"\x01\x01\x00"), 18, Limits())
 
 
+def test_load_value_of_an_empty_zipmap_is_broken_not_empty() -> None:
+    with pytest.raises(BadFormat, match="Zipmap integrity check failed") as refusal:
+        load_value(Reader(b"\x02\x00\xff"), 9, Limits())
+    assert not isinstance(refusal.value, EmptyValue)
+
+
 def test_load_value_reads_scores_as_text() -> None:
     value = load_value(Reader(b"\x03\x01a\x031.5\x01b\xfe\x01c\xff"), 3, Limits())
     assert content(value) == {b"a": 1.5, b"b": float("inf"), b"c": float("-inf")}
