@@ -66,6 +66,7 @@ COMPILED: Final[list[str]] = [
     "commands/lists.py",
     "commands/lolwut.py",
     "commands/memory.py",
+    "commands/migrate.py",
     "commands/monitoring.py",
     "commands/pausing.py",
     "commands/pubsub.py",

@@ -22,7 +22,6 @@ MAY_BE_ABSENT = frozenset(
         "function|dump",
         "function|restore",
         "lastsave",
-        "migrate",
         "pfdebug",
         "pfselftest",
         "restore-asking",

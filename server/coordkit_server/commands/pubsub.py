@@ -20,7 +20,7 @@ from coordkit_server.errors import CommandError
 from coordkit_server.keyspace.propagation import TO_REPLICAS
 from coordkit_server.pubsub import Registry
 from coordkit_server.resp.encoder import encode
-from coordkit_server.resp.reply import NO_REPLY, PushReply
+from coordkit_server.resp.reply import NO_REPLY, JoinedReply, PushReply
 from coordkit_server.session import Session
 
 _BASE: Final = PUBSUB | NOSCRIPT | LOADING | STALE
@@ -79,35 +79,46 @@ def _subscribe(cx: Context, kind: bytes, registry: Registry, own: dict[bytes, No
     if session.deny_blocking and not session.resp3:
         # inside EXEC a RESP2 client could not tell the confirmations from the replies
         raise CommandError(b"ERR " + kind.upper() + b" isn't allowed for a DENY BLOCKING client")
+    confirmations: list[object] = []
     for i in range(1, len(cx.argv)):
         name = cx.argv[i]
         own[name] = None
         pubsub.add(registry, name, session)
-        _confirm(session, kind, name)
+        confirmations.append(_confirmation(session, kind, name))
     session.set_subscribed_gate()
-    return NO_REPLY
+    return _confirmed(session, confirmations)
 
 
 def _unsubscribe(cx: Context, kind: bytes, registry: Registry, own: dict[bytes, None]) -> object:
     """Take the session out for each name (all if none is given), confirming each."""
     session = cx.session
     names = cx.argv[1:] if len(cx.argv) > 1 else list(own)
+    confirmations: list[object] = []
     for name in names:
         own.pop(name, None)
         pubsub.remove(registry, name, session)
-        _confirm(session, kind, name)
+        confirmations.append(_confirmation(session, kind, name))
     if not names:
-        _confirm(session, kind, None)
+        confirmations.append(_confirmation(session, kind, None))
     session.set_subscribed_gate()
-    return NO_REPLY
+    return _confirmed(session, confirmations)
 
 
-def _confirm(session: Session, kind: bytes, name: bytes | None) -> None:
-    """Send the confirmation of one (un)subscription with the number that remain."""
+def _confirmation(session: Session, kind: bytes, name: bytes | None) -> object:
+    """Return the confirmation of one (un)subscription with the number that remain."""
     sharded = kind in (b"ssubscribe", b"sunsubscribe")
     count = len(session.shard_channels) if sharded else session.subscription_count()
-    encode(session.out, PushReply([kind, name, count]), session.resp3)
+    return PushReply([kind, name, count])
+
+
+def _confirmed(session: Session, confirmations: list[object]) -> object:
+    """Send the confirmations, whatever the client's reply mode; inside EXEC they stand among its replies."""
+    if session.deny_blocking:
+        return JoinedReply(confirmations)
+    for confirmation in confirmations:
+        encode(session.out, confirmation, session.resp3)
     session.sink.wake()
+    return NO_REPLY
 
 
 def pubsub_channels(cx: Context) -> object:

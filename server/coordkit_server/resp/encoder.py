@@ -4,10 +4,12 @@ from typing import Final
 
 from coordkit_server.numeric import format_float, format_plain
 from coordkit_server.resp.reply import (
+    NO_REPLY,
     NULL_ARRAY,
     AttributeReply,
     BigNumber,
     ErrorReply,
+    JoinedReply,
     MapReply,
     Marker,
     NamedReply,
@@ -105,8 +107,13 @@ def _encode_rare(out: list[bytes], reply: object, resp3: bool) -> None:
         if resp3:
             _encode_items(out, reply.attributes, b"|%d\r\n" % (len(reply.attributes) // 2), resp3)
         encode(out, reply.reply, resp3)
+    elif isinstance(reply, JoinedReply):
+        for item in reply.items:
+            encode(out, item, resp3)
     elif isinstance(reply, Marker) and reply is NULL_ARRAY:
         out.append(NULL3 if resp3 else NULL_ARRAY2)
+    elif isinstance(reply, Marker) and reply is NO_REPLY:
+        pass  # inside EXEC: the command has none (CLIENT REPLY)
     else:
         raise TypeError(f"a handler returned {reply!r}, which is no reply value")
 

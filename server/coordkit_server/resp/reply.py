@@ -3,8 +3,8 @@
     bytes -> bulk string      int -> integer        list -> array          None -> null
     float -> double           bool -> boolean       (RESP2: bulk string, integer)
     Simple  +text             ErrorReply  -text     NULL_ARRAY  *-1 in RESP2
-    MapReply, SetReply, PushReply, PairsReply, NamedReply, VerbatimReply, BigNumber, PlainDouble, AttributeReply,
-    WireReply
+    MapReply, SetReply, PushReply, JoinedReply, PairsReply, NamedReply, VerbatimReply, BigNumber, PlainDouble,
+    AttributeReply, WireReply
 
 `NO_REPLY` means nothing is sent (the handler wrote its own, or replies are off); `BLOCKED` that the client waits.
 """
@@ -92,6 +92,13 @@ class _WireReader:
 
 class PushReply:
     """An out-of-band message.  RESP2 sends it as an array."""
+
+    def __init__(self, items: list[object]) -> None:
+        self.items: Final = items
+
+
+class JoinedReply:
+    """Replies one after the other: what SUBSCRIBE confirms inside EXEC, one a channel."""
 
     def __init__(self, items: list[object]) -> None:
         self.items: Final = items

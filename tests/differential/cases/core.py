@@ -89,6 +89,7 @@ CASES = [
     Case("reset", [["MULTI"], ["RESET"], ["PING"]]),
     Case("multi", [["MULTI"], ["PING"], ["ECHO", "x"], ["EXEC"], ["EXEC"], ["DISCARD"]]),
     Case("multi-nested", [["MULTI"], ["MULTI"], ["PING"], ["EXEC"]]),
+    Case("multi-unsubscribe", [["MULTI"], ["PING"], ["UNSUBSCRIBE"], ["PUNSUBSCRIBE", "a"], ["PING"], ["EXEC"]]),
     Case("multi-discard", [["MULTI"], ["SET", "k", "v"], ["DISCARD"], ["GET", "k"]]),
     Case("multi-error-at-queue", [["MULTI"], ["NOPE"], ["PING"], ["EXEC"], ["PING"]]),
     Case("multi-arity-at-queue", [["MULTI"], ["GET"], ["EXEC"]]),

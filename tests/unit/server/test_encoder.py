@@ -4,11 +4,13 @@ import pytest
 
 from coordkit_server.resp.encoder import encode
 from coordkit_server.resp.reply import (
+    NO_REPLY,
     NULL_ARRAY,
     OK,
     AttributeReply,
     BigNumber,
     ErrorReply,
+    JoinedReply,
     MapReply,
     NamedReply,
     PairsReply,
@@ -65,3 +67,9 @@ def test_wire_reply_decoded_returns_lists_and_bytes() -> None:
 def test_encode_value_that_is_no_reply_raises() -> None:
     with pytest.raises(TypeError, match="no reply value"):
         wire(object(), resp3=False)
+
+
+def test_encode_joined_replies_have_no_frame_and_no_reply_is_nothing() -> None:
+    out: list[bytes] = []
+    encode(out, [JoinedReply([1, b"a"]), NO_REPLY, 2], True)
+    assert b"".join(out) == b"*3\r\n:1\r\n$1\r\na\r\n:2\r\n"
