@@ -19,9 +19,9 @@ texts = st.binary(max_size=12)
 integers = st.one_of(
     st.integers(-40, 300), st.integers(-(1 << 53), 1 << 53), st.sampled_from([1 << 31, 1 << 32, -(1 << 31), 1 << 52])
 )
-# what both C libraries print alike: exponents are left to the tables of cases
+# what 17 digits and the fewest digits print alike: the rest, and exponents, are left to the tables of cases
 doubles = st.one_of(
-    st.integers(-10000, 10000).map(lambda n: n / 8), st.sampled_from([0.1, 1.5, -2.75, 1e15, 123456.789])
+    st.integers(-10000, 10000).map(lambda n: n / 8), st.sampled_from([0.5, 1.5, -2.75, 1e15, 123456.75])
 )
 
 

@@ -95,6 +95,10 @@ def _double(value: int) -> float:
         return inf if value > 0 else -inf
 
 
+TOO_DEEP: Final = b"stack overflow (too many nested values)"
+DEEPEST: Final = 2600  # nested values that Redis reads before Lua's stack of 8,000 places is full
+
+
 class MessageError(Exception):
     """Data that is no MessagePack; `text` is the error."""
 
@@ -115,8 +119,8 @@ def read_messages(data: bytes, limit: object, offset: object, staged: Staged) ->
             count += 1
     except MessageError as error:
         return (None, error.text)
-    except RecursionError:
-        return (None, b"stack overflow (too many nested values)")
+    except RecursionError:  # interpreted, Python's own limit comes first
+        return (None, TOO_DEEP)
     return reader.shape.result((-1 if reader.at >= len(data) else reader.at,), staged)
 
 
@@ -140,6 +144,7 @@ class _Messages:
     def __init__(self, data: bytes, offset: int) -> None:
         self._data: Final = data
         self.at: int = offset
+        self._depth: int = 0
         self.shape: Final = Shape()
 
     def read(self) -> None:
@@ -197,18 +202,28 @@ class _Messages:
 
     def _items(self, count: int) -> None:
         """Read an array."""
+        self._enter()
         self.shape.tokens.append(91)
         for _ in range(count):
             self.read()
         self.shape.tokens.append(93)
+        self._depth -= 1
 
     def _pairs(self, count: int) -> None:
         """Read a map."""
+        self._enter()
         self.shape.tokens.append(123)
         for _ in range(count):
             self.read()
             self.read()
         self.shape.tokens.append(125)
+        self._depth -= 1
+
+    def _enter(self) -> None:
+        """Count a level; compiled code would go on until the process ends for want of stack."""
+        self._depth += 1
+        if self._depth > DEEPEST:
+            raise MessageError(TOO_DEEP)
 
 
 def pack_double(number: object) -> bytes:
