@@ -95,7 +95,8 @@ CASES = [
         "config-set-get",
         [
             ["CONFIG", "SET", "maxmemory-samples", 6, "lfu-decay-time", 2],
-            ["CONFIG", "GET", "maxmemory-samples", "lfu-decay-time"],
+            ["CONFIG", "GET", "maxmemory-samples", "maxmemory-s*"],
+            ["CONFIG", "GET", "lfu-decay-time"],
             ["CONFIG", "SET", "maxmemory-samples", 5, "lfu-decay-time", 1],
             ["CONFIG", "GET", "lfu-d*"],
             ["CONFIG", "GET", "hash-max-ziplist-entries"],
