@@ -16,7 +16,7 @@ from coordkit_server.configfile import UsageError, merged, read_arguments, read_
 from coordkit_server.log import Log
 from coordkit_server.networking.listener import bind_addresses, bind_unix
 from coordkit_server.persistence.aof import AppendOnlyError
-from coordkit_server.persistence.check import check_snapshot, is_snapshot
+from coordkit_server.persistence.check import Report, check_snapshot, is_snapshot
 from coordkit_server.persistence.check_log import check_log, is_log
 from coordkit_server.persistence.files import RealFileSystem
 from coordkit_server.persistence.snapshot import LoadError
@@ -31,6 +31,7 @@ FILE is a redis.conf.  Every parameter of it is an option too, for example:
   --dir PATH             working directory               --requirepass TEXT   password of the default user
   --databases 16         number of databases             --maxclients 10000   connections at most
   --check FILE           say whether a snapshot or append-only file is whole, and where it breaks if not
+  --check FILE --fix     also cut an append-only file to its whole part, after asking (--yes: without asking)
   --owner-socket PATH    end when the last connection to this socket has closed
 """
 
@@ -141,30 +142,61 @@ def serve(config: Config) -> None:
             os.unlink(path)
 
 
-def check(paths: list[str]) -> int:
-    """Return 0 if the file in `paths` is whole, 1 if it is not, 2 if it cannot be read; says so on the way."""
-    if len(paths) != 1:
-        sys.stderr.write("coordkit-server: --check takes one file\n")
+def check(words: list[str]) -> int:
+    """Return 0 if the file in `words` is whole, 1 if it is not, 2 if it cannot be read; says so on the way.
+
+    With `--fix` an append-only file is cut to its whole part if the reader agrees, or at once with `--yes`."""
+    paths = [word for word in words if not word.startswith("--")]
+    options = {word for word in words if word.startswith("--")}
+    if len(paths) != 1 or not options <= {"--fix", "--yes"} or options == {"--yes"}:
+        sys.stderr.write("usage: coordkit-server --check FILE [--fix [--yes]]\n")
         return 2
     path = paths[0]
     try:
-        with open(path, "rb") as file:
-            head = file.read(8)
-        if is_snapshot(head) and not is_log(path, head):
-            report = check_snapshot(path, RealFileSystem())
-        elif is_log(path, head):
-            report = check_log(path, RealFileSystem())
-        else:
-            sys.stderr.write(
-                f"coordkit-server: {path} is no snapshot and no append-only file: it starts with {head!r}\n"
-            )
+        report = report_of(path)
+        if report is None:
             return 2
+        for line in report.lines:
+            sys.stdout.write(f"{path}: {line}\n")
+        if report.good:
+            return 0
+        return fix(report, asks="--yes" not in options) if "--fix" in options else 1
     except OSError as error:
-        sys.stderr.write(f"coordkit-server: can't read {path}: {error.strerror}\n")
+        sys.stderr.write(f"coordkit-server: can't read or cut {error.filename or path}: {error.strerror}\n")
         return 2
-    for line in report.lines:
-        sys.stdout.write(f"{path}: {line}\n")
-    return 0 if report.good else 1
+
+
+def report_of(path: str) -> Report | None:
+    """Return what is to be said of the file at `path`, None (and say so) if it is of no kind that is known."""
+    with open(path, "rb") as file:
+        head = file.read(8)
+    if is_snapshot(head) and not is_log(path, head):
+        return check_snapshot(path, RealFileSystem())
+    if is_log(path, head):
+        return check_log(path, RealFileSystem())
+    sys.stderr.write(f"coordkit-server: {path} is no snapshot and no append-only file: it starts with {head!r}\n")
+    return None
+
+
+def fix(report: Report, *, asks: bool) -> int:
+    """Cut the file to its whole part; return 0 if that was done, 1 if not.  Raises OSError."""
+    if report.good_bytes < 0:
+        sys.stdout.write("cannot be fixed: only the end of the last append-only file can be cut off\n")
+        return 1
+    path, whole = report.path, report.good_bytes
+    size = os.stat(path).st_size
+    question = f"{path}: cut from {size} to {whole} bytes? {size - whole} bytes will be lost"
+    if asks:
+        sys.stdout.write(f"{question} [y/N]: ")
+        sys.stdout.flush()
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            sys.stdout.write("nothing has been changed\n")
+            return 1
+    with open(path, "r+b") as file:
+        file.truncate(whole)
+        os.fsync(file.fileno())
+    sys.stdout.write(f"{path}: cut from {size} to {whole} bytes, what is left is whole\n")
+    return 0
 
 
 def main() -> None:

@@ -21,11 +21,15 @@ _TYPE_NAMES: Final[list[tuple[str, list[int]]]] = [
 
 
 class Report:
-    """What was found: `lines` for the reader, `good` if the whole file can be loaded."""
+    """What was found: `lines` for the reader, `good` if the whole file can be loaded.
 
-    def __init__(self, lines: list[str], good: bool) -> None:
+    A file that is whole up to `good_bytes`, its size then, can be cut there; -1: nothing is gained by cutting it."""
+
+    def __init__(self, lines: list[str], good: bool, path: str = "", good_bytes: int = -1) -> None:
         self.lines: Final = lines
         self.good: Final = good
+        self.path: Final = path  # of the file that is to be cut
+        self.good_bytes: Final = good_bytes
 
 
 def is_snapshot(head: bytes) -> bool:

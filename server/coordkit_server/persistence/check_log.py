@@ -34,13 +34,17 @@ def check_log(path: str, files: FileSystem) -> Report:
     except ManifestError as error:
         return Report([f"line {error.line_number}: {error.reason}"], good=False)
     lines: list[str] = []
-    good = True
+    bad: list[Report] = []
+    last = Report([], good=True)
     for part in manifest.parts():
-        report = check_part(os.path.join(os.path.dirname(path), part.name), files)
-        lines.extend(f"{part.name}: {line}" for line in report.lines)
-        good = good and report.good
-    lines.append("the manifest and its files are whole" if good else "not all files are whole")
-    return Report(lines, good=good)
+        last = check_part(os.path.join(os.path.dirname(path), part.name), files)
+        lines.extend(f"{part.name}: {line}" for line in last.lines)
+        if not last.good:
+            bad.append(last)
+    lines.append("not all files are whole" if bad else "the manifest and its files are whole")
+    if bad == [last]:  # only the last file may end early: what is in the others came before
+        return Report(lines, good=False, path=last.path, good_bytes=last.good_bytes)
+    return Report(lines, good=not bad)
 
 
 def check_part(path: str, files: FileSystem) -> Report:
@@ -74,10 +78,10 @@ def _check_commands(path: str, offset: int) -> Report:
             try:
                 argv = reader.next_command()
             except Torn:
-                good_up_to = transaction_at if transaction_at >= 0 else reader.offset
-                return Report([f"offset {good_up_to}: the file ends within a command or a transaction"], good=False)
+                return _torn(path, transaction_at if transaction_at >= 0 else reader.offset)
             except Broken as error:
-                return Report([f"offset {reader.offset}: {error}"], good=False)
+                whole = transaction_at if transaction_at >= 0 else reader.offset
+                return Report([f"offset {reader.offset}: {error}"], good=False, path=path, good_bytes=whole)
             if argv is None:
                 break
             count += 1
@@ -87,5 +91,11 @@ def _check_commands(path: str, offset: int) -> Report:
             elif name in (b"EXEC", b"DISCARD"):
                 transaction_at = -1
     if transaction_at >= 0:
-        return Report([f"offset {transaction_at}: the file ends within a command or a transaction"], good=False)
+        return _torn(path, transaction_at)
     return Report([f"{count} commands, all whole"], good=True)
+
+
+def _torn(path: str, offset: int) -> Report:
+    """Return what is to be said of a file that is whole up to `offset` and ends too early."""
+    line = f"offset {offset}: the file ends within a command or a transaction"
+    return Report([line], good=False, path=path, good_bytes=offset)
