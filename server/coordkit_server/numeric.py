@@ -9,6 +9,8 @@ from typing import Final
 INT64_MAX: Final = 9223372036854775807
 INT64_MIN: Final = -9223372036854775808
 UINT64_MAX: Final = 18446744073709551615
+_SHARED: Final = 10_000
+_DECIMALS: Final[list[bytes]] = [b"%d" % n for n in range(_SHARED)]
 _EXACT: Final = float(1 << 62)  # doubles up to here are printed as integers if they have no fraction
 _WORD_DIGITS: Final = 18  # with so many characters a sum of digits needs no big integer
 _ZERO: Final = 48
@@ -26,6 +28,11 @@ _SPECIAL_FLOATS: Final = {
     b"+infinity": inf,
     b"-infinity": -inf,
 }
+
+
+def decimal(number: int) -> bytes:
+    """Return `number` as text; small ones, as counters are, share one object each."""
+    return _DECIMALS[number] if 0 <= number < _SHARED else b"%d" % number
 
 
 def parse_int(text: bytes) -> int | None:

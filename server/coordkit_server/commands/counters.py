@@ -7,7 +7,7 @@ from coordkit_server.datatypes.value import Text
 from coordkit_server.errors import DECREMENT_OVERFLOW, NAN_OR_INFINITY, NOT_INTEGER, OVERFLOW, CommandError
 from coordkit_server.keyspace.notify import STRING
 from coordkit_server.longdouble import sum_text
-from coordkit_server.numeric import INT64_MAX, INT64_MIN, parse_int
+from coordkit_server.numeric import INT64_MAX, INT64_MIN, decimal, parse_int
 
 
 def incr(cx: Context) -> object:
@@ -37,7 +37,7 @@ def add(cx: Context, key: bytes, amount: int) -> object:
     """Add `amount` to the integer at `key` (0 if absent) and return the sum; raises if it is none or overflows."""
     entry = cx.db.lookup_write(key)
     if entry is None:
-        cx.db.add(key, b"%d" % amount)
+        cx.db.add(key, decimal(amount))
         total = amount
     else:
         current = parse_int(string_of(entry))
@@ -46,7 +46,7 @@ def add(cx: Context, key: bytes, amount: int) -> object:
         total = current + amount
         if total > INT64_MAX or total < INT64_MIN:
             raise CommandError(OVERFLOW)
-        entry.value = b"%d" % total
+        entry.value = decimal(total)
     cx.db.modified(key)
     if cx.state.notify_flags:
         cx.db.notify(STRING, b"incrby", key)

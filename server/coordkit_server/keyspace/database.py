@@ -31,6 +31,7 @@ from coordkit_server.keyspace.watch import Tracker, Watcher
 
 NO_EXPIRY: Final = -1
 SAMPLES: Final = 5  # elements of a collection whose sizes are looked at
+WARM_FROM: Final = 5_000  # keys that with their entries and values fill the caches of a processor core
 
 
 @mypyc_attr(acyclic=True)  # values know no entry: without the collector's header an entry fits 64 bytes
@@ -133,6 +134,25 @@ class Database:
 
     def __len__(self) -> int:
         return len(self._order)
+
+    # -- pipelines -----------------------------------------------------------------------------------------------
+
+    def outgrows_caches(self) -> bool:
+        """Return True if `warm` is worth its time."""
+        return len(self._order) >= WARM_FROM
+
+    def warm(self, requests: list[list[bytes]]) -> None:
+        """Touch what `requests` will most likely look up: the value at the first argument of each.
+
+        In a large keyspace a lookup waits for memory several times, one after the other.  In this short loop the
+        processor has the waits of several lookups going at once, and the commands then find all in its caches."""
+        entries = self._entries
+        for argv in requests:
+            if len(argv) > 1:
+                entry = entries.get(argv[1])
+                if entry is not None:
+                    value = entry.value
+                    del value
 
     # -- reading -------------------------------------------------------------------------------------------------
 

@@ -31,6 +31,8 @@ JOIN_CHUNKS: Final = 4096
 # a client with more unsent output than this is not read from until it has taken some
 OUTPUT_SOFT: Final = 1024 * 1024
 JOIN_LIMIT: Final = 256 * 1024
+# requests of a pipeline whose keys are looked up together
+READ_AHEAD: Final = 16
 # pieces that a feeder is asked for in one turn
 FEED_CHUNKS: Final = 16
 
@@ -130,6 +132,7 @@ class Connection(Handler, Flushable, OutputSink):
                 session.resp3,
             )
             self._closing = True
+        self._parser.put_back()
         self._executing = False
         self._reply()
 
@@ -151,6 +154,8 @@ class Connection(Handler, Flushable, OutputSink):
                 self._held = []
             else:
                 argv = parser.next_request()
+                if parser.may_read_ahead() and session.db.outgrows_caches():
+                    session.db.warm(parser.read_ahead(READ_AHEAD))
             if argv is None:
                 return
             if len(argv) == 0:

@@ -2,6 +2,7 @@
 
     parser.feed(data)            as often as bytes arrive, split anywhere
     parser.next_request()        an argv, or None when more bytes are needed
+    parser.read_ahead(n)         a look at up to n requests that follow, which next_request returns all the same
 
 States: between requests (`_missing == 0`) or inside an array (`_missing` arguments to come; `_bulk` is the length of
 the one that is being read, -1 before its header).  Bytes of a value that is still coming are kept as chunks and
@@ -42,6 +43,8 @@ class RequestParser:
         self._missing: int = 0
         self._bulk: int = -1
         self._starved: bool = True  # the last next_request returned None and nothing has arrived since
+        self._ahead: list[list[bytes]] = []  # what read_ahead parsed and next_request has not returned yet, last first
+        self._starts: list[int] = []  # where in `_data` each of these begins
 
     def feed(self, data: bytes) -> None:
         """Take in bytes as they arrived."""
@@ -76,6 +79,56 @@ class RequestParser:
         """Return the next argv, an empty list for an empty request, None if more bytes are needed.
 
         Raises ProtocolError."""
+        if self._ahead:
+            self._starts.pop()
+            return self._ahead.pop()
+        return self._parse()
+
+    def may_read_ahead(self) -> bool:
+        """Return True between requests, if more bytes are there and none of them has been looked at."""
+        return self._pos < len(self._data) and self._missing == 0 and not self._ahead
+
+    def read_ahead(self, most: int) -> list[list[bytes]]:
+        """Return up to `most` requests that are complete, the last one first.  Only when `may_read_ahead`.
+
+        An error of the protocol is kept for when its turn comes."""
+        ahead: list[list[bytes]] = []
+        starts: list[int] = []
+        while len(ahead) < most:
+            start = self._pos
+            try:
+                argv = self._parse()
+            except ProtocolError:
+                self._return_to(start)
+                break
+            if argv is None:
+                break
+            ahead.append(argv)
+            starts.append(start)
+        self._starved = False
+        ahead.reverse()
+        starts.reverse()
+        self._ahead = ahead
+        self._starts = starts
+        return ahead
+
+    def put_back(self) -> None:
+        """Forget what was read ahead and not returned: it is parsed again.  Before the next `feed`."""
+        if self._ahead:
+            self._return_to(self._starts[-1])
+            self._ahead = []
+            self._starts = []
+
+    def _return_to(self, start: int) -> None:
+        """Stand at `start`, where a request begins."""
+        self._pos = start
+        self._wanted = 0
+        self._argv = []
+        self._missing = 0
+        self._bulk = -1
+
+    def _parse(self) -> list[bytes] | None:
+        """Do what `next_request` does, with nothing read ahead."""
         if self._chunks:
             return self._need(self._wanted)
         if self._missing == 0:

@@ -44,6 +44,45 @@ def test_parser_byte_by_byte_gives_the_same_requests() -> None:
     ]
 
 
+@given(
+    requests=st.lists(st.lists(st.binary(max_size=40), min_size=1, max_size=5), max_size=8),
+    cuts=st.lists(st.integers(min_value=0, max_value=400), max_size=12),
+    looks=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 6)), max_size=12),
+)
+def test_parser_look_ahead_gives_the_same_requests(
+    requests: list[list[bytes]], cuts: list[int], looks: list[tuple[int, int]]
+) -> None:
+    stream = b"".join(pack(argv) for argv in requests)
+    edges = sorted({0, len(stream), *(min(cut, len(stream)) for cut in cuts)})
+    parser = RequestParser(512 * 1024 * 1024)
+    got: list[list[bytes]] = []
+    plan = iter(looks)
+    for a, b in pairwise(edges):
+        parser.feed(stream[a:b])
+        most, taken = next(plan, (0, 0))
+        if most and parser.may_read_ahead():
+            seen = parser.read_ahead(most)
+            assert seen[::-1] == requests[len(got) :][: len(seen)]
+            assert len(seen) <= most
+        while taken and (argv := parser.next_request()) is not None:
+            got.append(argv)
+            taken -= 1
+        parser.put_back()
+    while (argv := parser.next_request()) is not None:
+        got.append(argv)
+    assert got == requests
+
+
+def test_parser_look_ahead_keeps_an_error_for_its_turn() -> None:
+    parser = RequestParser(512 * 1024 * 1024)
+    parser.feed(pack([b"GET", b"a"]) + pack([b"GET", b"b"]) + b"*1\r\n$x\r\n")
+    assert parser.next_request() == [b"GET", b"a"]
+    assert parser.read_ahead(16) == [[b"GET", b"b"]]
+    assert parser.next_request() == [b"GET", b"b"]
+    with pytest.raises(ProtocolError, match="invalid bulk length"):
+        parser.next_request()
+
+
 @pytest.mark.parametrize(
     "stream, message",
     [
