@@ -1,4 +1,4 @@
-"""The clients: where an application starts.  `Client` blocks, `AsyncClient` is for asyncio; they offer the
+"""The clients: where an application starts.  `Client` blocks, `AsyncClient` is for asyncio and trio; they offer the
 same.
 
     async with AsyncClient.from_url("redis://localhost:6379") as ck:
@@ -9,7 +9,6 @@ A client opens nothing before its first use.  One client a process is enough; it
 tasks.
 """
 
-import asyncio
 import os
 from types import TracebackType
 from typing import Final, Self
@@ -30,6 +29,7 @@ from coordkit.queue.plans import QueuePlans
 from coordkit.ratelimit.base import Algorithm
 from coordkit.ratelimit.limiter import AsyncLimiter, Limiter, LimiterPlans, OnOutage
 from coordkit.renewal import AsyncRenewer, ThreadRenewer
+from coordkit.transports import loops
 from coordkit.transports.address import Address, Endpoint, parse_url
 from coordkit.transports.asyncio_ import AsyncioTransport
 from coordkit.transports.base import DEFAULT_TIMEOUT_S, AsyncTransport, Transport
@@ -181,7 +181,7 @@ class Client:
 
 
 class AsyncClient:
-    """The toolkit for asyncio.
+    """The toolkit for asyncio and trio: it sees which of them runs.
 
     `AsyncClient(redis=redis.asyncio.Redis(...))` borrows the settings of a client of yours, as `from_redis` does: the
     same server and login over connections of its own.  What you pass is neither used nor closed.
@@ -203,7 +203,7 @@ class AsyncClient:
         self.codec: Codec = codec or JsonCodec()
         self.identity = Identity(self.keys)
         self.backend = AsyncGuard(transport, timeout_s=timeout_s)
-        self._renewers: dict[asyncio.AbstractEventLoop, AsyncRenewer] = {}
+        self._renewers: dict[loops.Loop, AsyncRenewer] = {}
 
     @classmethod
     def from_url(
@@ -285,10 +285,11 @@ class AsyncClient:
 
     async def aclose(self) -> None:
         """Close the connections of the running loop.  What is still held ends by itself."""
-        renewer = self._renewers.pop(asyncio.get_running_loop(), None)
+        renewer = self._renewers.pop(loops.running_loop(), None)
         if renewer is not None:
             renewer.close()
-        await self.backend.aclose()
+        with loops.shielded():
+            await self.backend.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -300,7 +301,7 @@ class AsyncClient:
 
     def _renewer(self) -> AsyncRenewer:
         """The renewer of the running loop."""
-        loop = asyncio.get_running_loop()
+        loop = loops.running_loop()
         renewer = self._renewers.get(loop)
         if renewer is None:
             for stale in [other for other in list(self._renewers) if other.is_closed()]:

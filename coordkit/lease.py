@@ -5,7 +5,6 @@ from the moment the request for it was sent, so it is over here no later than on
 `AsyncHold` are the context managers that take and release one.
 """
 
-import asyncio
 import itertools
 import logging
 import secrets
@@ -20,6 +19,7 @@ from coordkit.forks import forget_in_child
 from coordkit.keys import Keys
 from coordkit.renewal import AsyncRenewer, BaseLease, Grant, Terms, ThreadRenewer, renew
 from coordkit.runner import run, run_async
+from coordkit.transports import loops
 from coordkit.transports.base import AsyncBackend, Backend
 
 log = logging.getLogger("coordkit")
@@ -110,7 +110,7 @@ class Lease(BaseLease):
 class AsyncLease(BaseLease):
     """Something held by an asynchronous caller."""
 
-    _lost: asyncio.Event | None = None
+    _lost: loops.Event | None = None
     on_loss: Callable[[], None] | None = None
     """Called when the lease is lost."""
 
@@ -121,10 +121,10 @@ class AsyncLease(BaseLease):
         renewer.add(self)
 
     @property
-    def lost(self) -> asyncio.Event:
+    def lost(self) -> loops.Event:
         """An event that is set when the lease is lost."""
         if self._lost is None:
-            self._lost = asyncio.Event()
+            self._lost = loops.event()
             if self.lost_because is not None:
                 self._lost.set()
         return self._lost
@@ -200,37 +200,33 @@ class AsyncHold:
     def __init__(self, acquire: Callable[[], Awaitable[AsyncLease]]) -> None:
         self._acquire = acquire
         self._lease: AsyncLease | None = None
-        self._task: asyncio.Task[object] | None = None
-        self._cancelling = 0
-        self._cancelled = False
+        self._body: loops.Body | None = None
 
     async def __aenter__(self) -> AsyncLease:
         lease = self._lease = await self._acquire()
-        self._task = asyncio.current_task()
-        if self._task is not None:
-            self._cancelling = self._task.cancelling()
-            lease.on_loss = self._cancel_body
+        self._body = loops.body()
+        lease.on_loss = self._body.cancel
         return lease
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        lease = self._lease
+        lease, body = self._lease, self._body
         assert lease is not None
-        lease.on_loss = self._lease = None
-        ours = False  # whether nobody but us has cancelled the body
-        if self._cancelled and self._task is not None:
-            ours = self._task.uncancel() <= self._cancelling
+        assert body is not None
+        lease.on_loss = self._lease = self._body = None
+        try:
+            ours = body.left(exc)  # whether nobody but us has cancelled it
+        finally:
+            await self._release(lease)
+        if lease.lost_because is not None and (exc is None or ours):
+            raise lease.error() from exc
+
+    @staticmethod
+    async def _release(lease: AsyncLease) -> None:
         try:
             if not lease.ended and not await lease.release():
                 lease.lost_because = TAKEN
         except CoordkitError as failure:
             # The work is done, and the lease ends by itself: no reason to fail the work.
             log.warning("%r could not be released and ends by itself: %s", lease, failure)
-        if lease.lost_because is not None and (exc is None or (ours and isinstance(exc, asyncio.CancelledError))):
-            raise lease.error() from exc
-
-    def _cancel_body(self) -> None:
-        if self._task is not None and self._task is not asyncio.current_task():
-            self._cancelled = True
-            self._task.cancel()

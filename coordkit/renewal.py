@@ -5,7 +5,6 @@ loop, `ThreadRenewer` with a thread of its own.  A failed renewal is tried again
 local clock; only then, or when the server says that the lease is gone, it is lost.
 """
 
-import asyncio
 import logging
 import math
 import os
@@ -20,6 +19,7 @@ from coordkit.plan import Plan, call, now
 from coordkit.runner import run, run_async
 from coordkit.scripts import Script
 from coordkit.transports.base import AsyncBackend, Backend
+from coordkit.transports.loops import Handle, Loop, Task
 
 log = logging.getLogger("coordkit")
 
@@ -247,13 +247,13 @@ def _log_failure(batch: Sequence[BaseLease], exc: Exception) -> None:
 class AsyncRenewer:
     """Keeps the leases of one client on one event loop."""
 
-    def __init__(self, backend: AsyncBackend, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, backend: AsyncBackend, loop: Loop) -> None:
         self._backend = backend
         self._loop = loop
         self._renewals = Renewals(self._backend.group_of)
         self._wake_s = math.inf
-        self._timer: asyncio.TimerHandle | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: Handle | None = None
+        self._tasks: set[Task[None]] = set()
 
     def add(self, lease: BaseLease) -> None:
         """Keep the lease from now on."""

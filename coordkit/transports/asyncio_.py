@@ -1,11 +1,10 @@
 """The asynchronous transport: one pipelined connection a loop for calls, a second one for subscriptions.
 
-`AsyncioTransport` belongs to no loop: it keeps a connection for each running loop it is used from, and opens
-it when it is first needed.  A lost connection is opened again by the next call; that a call is repeated is
-the guard's decision.
+The loops are asyncio's, of whatever kind, and trio's as `loops` makes them look.  `AsyncioTransport` belongs to none:
+it keeps a connection for each running loop it is used from, and opens it when it is first needed.  A lost connection is
+opened again by the next call; that a call is repeated is the guard's decision.
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -14,10 +13,12 @@ from typing import Final, TypeVar
 from coordkit.errors import CoordkitError, OutcomeUnknown, ServerError, ServerUnavailable
 from coordkit.forks import forget_in_child
 from coordkit.scripts import Args, Keys, Script
+from coordkit.transports import loops
 from coordkit.transports.address import Address, Endpoint, opening, refused_login, unreachable
 from coordkit.transports.asyncio_subscriber import AsyncioSignal, AsyncioSubscriber
 from coordkit.transports.base import DEFAULT_TIMEOUT_S, AsyncSignal, Listener, SlownessWatcher, refusal
 from coordkit.transports.link import Link
+from coordkit.transports.loops import Future, Loop, Task, running_asyncio, running_loop
 from coordkit.wire import Reply, pack, pack_command
 
 log = logging.getLogger("coordkit")
@@ -34,12 +35,12 @@ class _LoopState:
 
     __slots__ = ("background", "closed", "connecting", "link", "loop", "subscriber")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, subscriber: AsyncioSubscriber) -> None:
+    def __init__(self, loop: Loop, subscriber: AsyncioSubscriber) -> None:
         self.loop = loop
         self.link: Link | None = None
-        self.connecting: asyncio.Task[Link] | None = None
+        self.connecting: Task[Link] | None = None
         self.subscriber = subscriber
-        self.background: set[asyncio.Task[None]] = set()
+        self.background: set[Task[None]] = set()
         self.closed = False
 
 
@@ -48,7 +49,7 @@ class BackgroundTask:
 
     __slots__ = ("_task",)
 
-    def __init__(self, task: asyncio.Task[None]) -> None:
+    def __init__(self, task: Task[None]) -> None:
         self._task = task
 
     def running(self) -> bool:
@@ -57,7 +58,7 @@ class BackgroundTask:
 
     def cancel(self) -> None:
         """End it, if it belongs to the running loop."""
-        if self._task.get_loop() is asyncio.get_running_loop():
+        if self._task.get_loop() is running_loop():
             self._task.cancel()
 
 
@@ -68,7 +69,7 @@ class AsyncioTransport:
         self._endpoint = endpoint
         self._timeout_s = timeout_s
         self._link: Link | None = None  # the link of the loop that was used last
-        self._states: dict[asyncio.AbstractEventLoop, _LoopState] = {}
+        self._states: dict[Loop, _LoopState] = {}
         self._watcher: SlownessWatcher | None = None
         forget_in_child(self._forget)
 
@@ -94,7 +95,7 @@ class AsyncioTransport:
             or link is None
             or link.closed
             or link.crowded
-            or link.loop is not asyncio.get_running_loop()
+            or link.loop is not (running_asyncio() or running_loop())
         ):
             link, reply = await self._exchange(request, deadline_s)
         else:
@@ -197,21 +198,21 @@ class AsyncioTransport:
 
     def signal(self) -> AsyncSignal:
         """A new signal, to be passed to `subscribe`."""
-        return AsyncioSignal(asyncio.get_running_loop())
+        return AsyncioSignal(running_loop())
 
     # -- time and tasks
     # -----------------------------------------------------------------------------------------------
 
     async def sleep(self, seconds: float) -> None:
         """Let other tasks run for `seconds`."""
-        await asyncio.sleep(seconds)
+        await loops.sleep(seconds)
 
     monotonic = staticmethod(time.monotonic)
     """The system's monotonic time in seconds."""
 
     def spawn(self, work: Callable[[], Coroutine[object, object, None]]) -> BackgroundTask:
         """Run `work` beside all callers, on the running loop."""
-        task = asyncio.get_running_loop().create_task(work())
+        task = running_loop().create_task(work())
         background = self._state().background
         background.add(task)
         task.add_done_callback(background.discard)
@@ -225,15 +226,16 @@ class AsyncioTransport:
 
         async def bounded() -> None:
             try:
-                async with asyncio.timeout(timeout_s):
+                async with loops.timeout(timeout_s):
                     await work
             except (CoordkitError, TimeoutError) as exc:
                 log.warning("cleaning up after a cancelled call failed; its lease will end by itself: %s", exc)
 
-        task = asyncio.get_running_loop().create_task(bounded())
+        task = running_loop().create_task(bounded())
         background.add(task)
         task.add_done_callback(background.discard)
-        await asyncio.wait({task}, timeout=wait_s)
+        with loops.shielded():
+            await loops.wait({task}, wait_s)
 
     async def aclose(self) -> None:
         """Close the connections of the running loop, after the clean-up work that is still under way."""
@@ -244,14 +246,14 @@ class AsyncioTransport:
         self._link = None
         await self._close_state(state)
         if all(other.closed for other in list(self._states.values())):
-            await asyncio.to_thread(self._endpoint.close)
+            await loops.in_thread(self._endpoint.close)
 
     async def _close_state(self, state: _LoopState) -> None:
         if state.background:
-            await asyncio.wait(state.background)
+            await loops.wait(set(state.background))
         if state.connecting is not None:
             state.connecting.cancel()
-            await asyncio.wait({state.connecting})
+            await loops.wait({state.connecting})
         await state.subscriber.close()
         if state.link is not None:
             await state.link.close()
@@ -260,7 +262,7 @@ class AsyncioTransport:
     # --------------------------------------------------------------------------------------------------
 
     def _state(self) -> _LoopState:
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         state = self._states.get(loop)
         if state is None:
             for stale in [other for other in list(self._states) if other.is_closed()]:
@@ -296,7 +298,7 @@ class AsyncioTransport:
             state.connecting = state.loop.create_task(self._connect(state))
         connecting = state.connecting
         # Not awaited itself: a caller that is cancelled or gives up must not end it for the others.
-        await asyncio.wait({connecting}, timeout=max(0.0, left_s))
+        await loops.wait({connecting}, max(0.0, left_s))
         if not connecting.done():
             raise ServerUnavailable(f"no connection to {self} in time")
         if connecting.cancelled():
@@ -315,28 +317,21 @@ class AsyncioTransport:
     async def _address(self) -> Address:
         if isinstance(self._endpoint, Address):
             return self._endpoint
-        return await asyncio.to_thread(self._endpoint.resolve)
+        return await loops.in_thread(self._endpoint.resolve)
 
-    async def open_link(
-        self, make: Callable[[asyncio.AbstractEventLoop, Address, float, SlownessWatcher | None], L]
-    ) -> L:
+    async def open_link(self, make: Callable[[Loop, Address, float, SlownessWatcher | None], L]) -> L:
         """A new open connection, logged in.  Raises ServerUnavailable, ConfigurationError for a refused
         login.
         """
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         address = await self._address()
 
         def factory() -> L:
             return make(loop, address, self._timeout_s, self._watcher)
 
         try:
-            async with asyncio.timeout(self._timeout_s):
-                if address.path is not None:
-                    _, link = await loop.create_unix_connection(factory, address.path)
-                else:
-                    _, link = await loop.create_connection(
-                        factory, address.host, address.port, ssl=address.tls_context()
-                    )
+            async with loops.timeout(self._timeout_s):
+                link = await loops.connect(factory, address)
         except OSError as exc:  # TimeoutError included
             raise unreachable(address, exc, self._timeout_s) from exc
         try:
@@ -349,7 +344,7 @@ class AsyncioTransport:
         return link
 
 
-async def _until(future: "asyncio.Future[Reply]", deadline_s: float, server: str) -> Reply:
+async def _until(future: Future[Reply], deadline_s: float, server: str) -> Reply:
     """The reply, if it comes before the deadline.  Raises OutcomeUnknown; the slot stays behind."""
     left_s = deadline_s - time.monotonic()
     silent = f"{server} did not answer within {max(left_s, 0.0):.3g} s; the command may have run"
@@ -360,13 +355,13 @@ async def _until(future: "asyncio.Future[Reply]", deadline_s: float, server: str
         timer.cancel()
 
 
-def _heard(future: "asyncio.Future[Reply]") -> None:
+def _heard(future: Future[Reply]) -> None:
     """Nobody waits for this one."""
     if not future.cancelled():
         future.exception()
 
 
-def _expire(future: "asyncio.Future[Reply]", silent: str) -> None:
+def _expire(future: Future[Reply], silent: str) -> None:
     if not future.done():
         future.set_exception(OutcomeUnknown(silent))
 
@@ -375,7 +370,7 @@ async def _open(link: Link, address: Address) -> None:
     """Log in; with RESP3 where the server speaks it.  One round trip."""
     for resp3 in (True, False):
         commands = opening(address, resp3=resp3)
-        replies: list[Reply] = await asyncio.gather(*(link.submit(pack(command.argv)) for command in commands))
+        replies = await loops.results([link.submit(pack(command.argv)) for command in commands])
         if resp3 and isinstance(replies[0], ServerError) and replies[0].code in {"ERR", "NOPROTO"}:
             continue  # the server is older than RESP3
         for command, reply in zip(commands, replies, strict=True):

@@ -1,19 +1,20 @@
-"""The subscription connection of an asyncio loop: one for all channels, supervised, back after every loss.
+"""The subscription connection of an event loop: one for all channels, supervised, back after every loss.
 
 A channel is subscribed once however many listeners it has.  After a lost connection all channels are
 subscribed again, and each listener is told that there was a gap.
 """
 
-import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 from coordkit.errors import CoordkitError, ServerUnavailable
+from coordkit.transports import loops
 from coordkit.transports.address import Address
 from coordkit.transports.base import Listener, SlownessWatcher
 from coordkit.transports.link import Link
+from coordkit.transports.loops import Future, Handle, Loop, Task
 from coordkit.transports.subscriptions import LINGER_S, Subscriptions
 from coordkit.wire import ProtocolError, Replies, Reply, pack
 
@@ -31,7 +32,7 @@ class SubscriberLink(Link):
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
+        loop: Loop,
         address: Address,
         timeout_s: float,
         watcher: SlownessWatcher | None = None,
@@ -41,7 +42,7 @@ class SubscriberLink(Link):
         self.on_end: Callable[[], None] | None = None
         self._stream = Replies()
         self._heard = True
-        self._keepalive: asyncio.TimerHandle | None = None
+        self._keepalive: Handle | None = None
 
     def start(self, on_reply: Callable[[Reply], None], on_end: Callable[[], None]) -> None:
         """From now on replies are a stream, not answers."""
@@ -89,10 +90,10 @@ class AsyncioSignal:
 
     __slots__ = ("_loop", "_raised", "_waiter")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: Loop) -> None:
         self._loop = loop
         self._raised = False
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter: Future[None] | None = None
 
     def on_message(self, channel: bytes, payload: bytes) -> None:  # noqa: ARG002 - that it came is all that counts
         """A message arrived."""
@@ -123,7 +124,7 @@ class AsyncioSignal:
         return raised
 
 
-def _expire(waiter: asyncio.Future[None]) -> None:
+def _expire(waiter: Future[None]) -> None:
     if not waiter.done():
         waiter.set_result(None)
 
@@ -134,16 +135,16 @@ OpenLink = Callable[[type[SubscriberLink]], Awaitable[SubscriberLink]]
 class AsyncioSubscriber:
     """All subscriptions of one loop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, address: str, timeout_s: float, open_link: OpenLink) -> None:
+    def __init__(self, loop: Loop, address: str, timeout_s: float, open_link: OpenLink) -> None:
         self._loop = loop
         self._address = address
         self._timeout_s = timeout_s
         self._open_link = open_link
         self._book = Subscriptions()
         self._link: SubscriberLink | None = None
-        self._connecting: asyncio.Task[None] | None = None
-        self._confirmations: dict[bytes, asyncio.Future[None]] = {}
-        self._sweep: asyncio.TimerHandle | None = None
+        self._connecting: Task[None] | None = None
+        self._confirmations: dict[bytes, Future[None]] = {}
+        self._sweep: Handle | None = None
         self._closed = False
 
     async def subscribe(self, name: bytes, listener: Listener, topic: bytes | None) -> bool:
@@ -178,7 +179,7 @@ class AsyncioSubscriber:
             self._sweep.cancel()
         if self._connecting is not None:
             self._connecting.cancel()
-            await asyncio.wait({self._connecting})
+            await loops.wait({self._connecting})
         if self._link is not None:
             await self._link.close()
 
@@ -191,13 +192,11 @@ class AsyncioSubscriber:
             self._connect_soon()  # subscribes everything that is in the book
         elif new:
             self._link.send("SUBSCRIBE", name)
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                await asyncio.shield(confirmation)
-        except TimeoutError as exc:
+        await loops.wait({confirmation}, self._timeout_s)
+        if not confirmation.done():
             raise ServerUnavailable(
                 f"{self._address} did not confirm the subscription to {name!r} within {self._timeout_s:g} s"
-            ) from exc
+            )
 
     def _connect_soon(self) -> None:
         if self._connecting is None and not self._closed:
@@ -212,7 +211,7 @@ class AsyncioSubscriber:
                     link = await self._open_link(SubscriberLink)
                 except CoordkitError as exc:
                     log.warning("subscriptions wait for the server: %s", exc)
-                    await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
+                    await loops.sleep(pause_s * random.uniform(0.5, 1.0))
                     pause_s = min(2 * pause_s, RECONNECT_MAX_S)
                     continue
                 link.start(self._on_reply, self._on_end)

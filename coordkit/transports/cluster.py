@@ -7,15 +7,15 @@ Where it listens: a channel lives on the node of its hash slot, where publishers
 who is woken by scripts on any node, so it listens on all of them; being woken twice does no harm.
 """
 
-import asyncio
 import threading
 import time
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Final
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Final, TypeVar
 
 from coordkit.errors import CoordkitError, OutcomeUnknown, ServerError, ServerUnavailable
 from coordkit.forks import forget_in_child
 from coordkit.scripts import Args, Keys, Script
+from coordkit.transports import loops
 from coordkit.transports.address import Address
 from coordkit.transports.asyncio_ import AsyncioTransport, BackgroundTask
 from coordkit.transports.base import DEFAULT_TIMEOUT_S, AsyncSignal, Listener, Signal, SlownessWatcher
@@ -26,6 +26,8 @@ REDIRECTIONS: Final = 5
 REDIRECTING: Final = frozenset({"MOVED", "ASK"})
 
 Argv = Sequence[bytes | str | int | float]
+
+T = TypeVar("T")
 
 
 def key_of(argv: Argv) -> bytes | None:
@@ -39,6 +41,12 @@ def key_of(argv: Argv) -> bytes | None:
 def script_call(script: Script[object], keys: Keys, args: Args) -> Argv:
     """The whole script as a command."""
     return ("EVAL", script.text, len(keys), *keys, *args)
+
+
+async def together(works: Iterable[Coroutine[object, object, T]]) -> list[T]:
+    """What all of them return, in order.  Raises the first exception; who is cancelled cancels them."""
+    loop = loops.running_loop()
+    return await loops.results([loop.create_task(work) for work in works])
 
 
 class AsyncClusterTransport:
@@ -95,7 +103,7 @@ class AsyncClusterTransport:
         """Comes back if the cluster serves all slots, and all its nodes answer."""
         self._map.stale = True
         await self._refresh(time.monotonic() + timeout_s)
-        await asyncio.gather(*(self._at(node).probe(timeout_s) for node in self._map.nodes))
+        await together(self._at(node).probe(timeout_s) for node in self._map.nodes)
 
     def watch(self, watcher: SlownessWatcher) -> None:
         """Tell `watcher` of answers that take long."""
@@ -108,7 +116,7 @@ class AsyncClusterTransport:
         node = await self._owner(channel, None)
         nodes = [node] if topic is None else list(self._map.nodes)
         try:
-            fresh = await asyncio.gather(*(self._at(one).subscribe(channel, listener, topic) for one in nodes))
+            fresh = await together(self._at(one).subscribe(channel, listener, topic) for one in nodes)
         except BaseException:
             self.unsubscribe(channel, listener, topic)
             raise

@@ -1,4 +1,4 @@
-"""One open connection on an asyncio loop: requests are pipelined without being asked to.
+"""One open connection on an event loop: requests are pipelined without being asked to.
 
 A request goes out at once when nothing is in flight; otherwise it is joined to the others of the same turn of
 the loop and they leave in one write.  Nobody ever waits for an earlier batch.  Replies are parsed and handed
@@ -13,8 +13,10 @@ from collections import deque
 from typing import Final
 
 from coordkit.errors import CoordkitError, OutcomeUnknown, ServerUnavailable
+from coordkit.transports import loops
 from coordkit.transports.address import Address, keep_alive
 from coordkit.transports.base import SlownessWatcher
+from coordkit.transports.loops import Future, Handle, Loop
 from coordkit.wire import Pipeline, ProtocolError, Reply
 
 MAX_IN_FLIGHT: Final = 4096
@@ -35,18 +37,19 @@ class Link(asyncio.Protocol):
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
+        loop: Loop,
         address: Address,
         timeout_s: float,
         watcher: SlownessWatcher | None = None,
     ) -> None:
         self.loop = loop
+        self._make_future = loops.future_type(loop)
         self.closed = False
         self.crowded = False
         """Set while a caller should `await room()` before it submits."""
         self._address = address
         self._timeout_s = timeout_s
-        self._pipeline: Pipeline[asyncio.Future[Reply]] = Pipeline()
+        self._pipeline: Pipeline[Future[Reply]] = Pipeline()
         self._slots = self._pipeline.slots
         self._outbox: list[bytes] = []
         self._flush_scheduled = False
@@ -58,16 +61,16 @@ class Link(asyncio.Protocol):
         self._young: deque[tuple[float, int]] = deque()  # the same, (time, sent), of those not yet slow
         self._told = 0  # requests up to this one have been told as slow, or were answered in time
         self._retiring = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._room: deque[asyncio.Future[None]] = deque()
+        self._timer: Handle | None = None
+        self._room: deque[Future[None]] = deque()
         self._paused = False
         self._socket: asyncio.Transport | None = None
-        self._ended: asyncio.Future[None] = loop.create_future()
+        self._ended: Future[None] = loop.create_future()
 
     # -- callers
     # -------------------------------------------------------------------------------------------------
 
-    def submit(self, request: bytes) -> asyncio.Future[Reply]:
+    def submit(self, request: bytes) -> Future[Reply]:
         """The future reply to one packed command; a server error is its result, a lost connection its
         exception.
 
@@ -75,7 +78,7 @@ class Link(asyncio.Protocol):
         """
         if self.closed:
             raise ServerUnavailable(f"the connection to {self._address} is closed")
-        future: asyncio.Future[Reply] = asyncio.Future(loop=self.loop)
+        future: Future[Reply] = self._make_future(loop=self.loop)
         slots = self._slots
         if slots or self._several:
             self._outbox.append(request)
@@ -95,7 +98,7 @@ class Link(asyncio.Protocol):
 
     async def room(self, timeout_s: float) -> None:
         """Comes back when the connection takes requests again, or is closed.  Raises ServerUnavailable."""
-        waiter: asyncio.Future[None] = self.loop.create_future()
+        waiter: Future[None] = self.loop.create_future()
         timer = self.loop.call_later(timeout_s, self._no_room, waiter)
         self._room.append(waiter)
         try:
@@ -125,9 +128,9 @@ class Link(asyncio.Protocol):
             self._flush()
             self._socket.close()
             if not self._slots:
-                await asyncio.wait({self._ended}, timeout=CLOSE_WITHIN_S)
+                await loops.wait({self._ended}, CLOSE_WITHIN_S)
             self._socket.abort()  # also what a TLS peer does not confirm in time
-            await self._ended
+            await loops.wait({self._ended})
 
     # -- what asyncio calls
     # ----------------------------------------------------------------------------------------
@@ -193,7 +196,7 @@ class Link(asyncio.Protocol):
             if not waiter.done():
                 waiter.set_result(None)
 
-    def _no_room(self, waiter: asyncio.Future[None]) -> None:
+    def _no_room(self, waiter: Future[None]) -> None:
         if not waiter.done():
             waiter.set_exception(
                 ServerUnavailable(f"{len(self._slots)} requests wait for {self._address}: no room for another in time")

@@ -4,7 +4,6 @@ One turn is under way at a time; what ends meanwhile goes with the next one, so 
 call and an unhurried one has its answer after one round trip.  Whoever is idle is woken by a push.
 """
 
-import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -148,7 +147,7 @@ class Fetcher:
             stop=tenacity.stop_never if self._give_up_s is None else tenacity.stop_after_delay(self._give_up_s),
             before_sleep=self._tell,
             reraise=True,
-            sleep=asyncio.sleep,
+            sleep=self._backend.sleep,
         )
         result: T = await retrying(once)
         if retrying.statistics.get("attempt_number", 1) > 1:

@@ -3,7 +3,6 @@
 Rule of the room: nothing here knows the server.
 """
 
-import asyncio
 import contextlib
 import contextvars
 import threading
@@ -16,6 +15,7 @@ from coordkit.queue.outcome import Reject, RetryLater
 from coordkit.queue.plans import Payload, decode_payload
 from coordkit.queue.scripts import Leased, Settlement
 from coordkit.queue.worker.context import JobContext
+from coordkit.transports import loops
 
 MAX_ERROR: Final = 2000
 """Characters of an error's text that are kept with the job."""
@@ -34,8 +34,8 @@ async def process(queue: Queue, codec: Codec, job: Leased, context: JobContext) 
         context.name = payload.name
         value = await _in_time(declared(queue, payload.name), context, payload)
         return Settlement(job.id, job.fence, "done", codec.encode(value))
-    except asyncio.CancelledError as exc:
-        if (task := asyncio.current_task()) is not None and task.cancelling():
+    except loops.cancelled() as exc:
+        if loops.was_asked_to_end(exc):
             raise
         return failed(job, exc)  # the handler's own
     except Reject as exc:
@@ -61,13 +61,14 @@ def failed(job: Leased, exc: BaseException) -> Settlement:
 
 async def _in_time(handler: Handler, context: JobContext, payload: Payload) -> object:
     """What the handler returns.  Raises TimeoutError when its time is over; a thread goes on, but counts no more."""
+    limit = loops.timeout(handler.timeout_s)
     try:
-        async with asyncio.timeout(handler.timeout_s):
+        async with limit:
             if handler.asynchronous:
                 return await cast("Awaitable[object]", handler.function(context, *payload.args, **payload.kwargs))
             return await _in_thread(handler, context, payload)
     except TimeoutError as exc:
-        if exc.__cause__ is None or not isinstance(exc.__cause__, asyncio.CancelledError):
+        if not limit.expired():
             raise  # the handler's own
         context.lost = True
         raise TimeoutError(f"not done within {handler.timeout_s:g} s") from exc
@@ -78,8 +79,8 @@ async def _in_thread(handler: Handler, context: JobContext, payload: Payload) ->
 
     A daemon: when the worker has to go, a handler that never comes back must not hold it.
     """
-    loop = asyncio.get_running_loop()
-    ended: asyncio.Future[object] = loop.create_future()
+    loop = loops.running_loop()
+    ended: loops.Future[object] = loop.create_future()
     variables = contextvars.copy_context()
 
     def settle(result: object, exc: BaseException | None) -> None:

@@ -4,7 +4,6 @@ Order of a shutdown: `drain` stops fetching and lets running jobs end; when `dra
 called, the rest is stopped and given back to the queue, where another worker finds it at once.
 """
 
-import asyncio
 import contextlib
 import secrets
 import time
@@ -12,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from coordkit.errors import CoordkitError
 from coordkit.queue.declaration import Queue
 from coordkit.queue.plans import WorkerPlans
 from coordkit.queue.scripts import Leased, Settlement
@@ -21,6 +19,7 @@ from coordkit.queue.worker.fetcher import Fetcher
 from coordkit.queue.worker.heartbeater import Heartbeater
 from coordkit.queue.worker.processor import process
 from coordkit.queue.worker.reporter import Attempt, LogReporter, Reporter
+from coordkit.transports import loops
 
 if TYPE_CHECKING:
     from coordkit.client import AsyncClient, Client
@@ -55,7 +54,7 @@ class Running:
     job: Leased
     context: JobContext
     started_s: float
-    task: asyncio.Task[None] | None = None
+    task: loops.Task[None] | None = None
     released: bool = False
     """We give it back."""
     taken: bool = False
@@ -90,8 +89,8 @@ class Worker:
         self._drain_s = drain_timeout
         self._reporter: Reporter = reporter or LogReporter()
         self._running: dict[str, Running] = {}
-        self._draining: asyncio.Event = asyncio.Event()
-        self._changed: asyncio.Event = asyncio.Event()
+        self._draining = False
+        self._changed: loops.Event | None = None
         self._releasing = False
         plans = WorkerPlans(queue, worker_id=self.id, keys=client.keys)
         lease_s = queue.lease_ms / 1000
@@ -99,29 +98,30 @@ class Worker:
             plans, client.backend, self._reporter, free=self._free, lease_s=lease_s, give_up_s=give_up
         )
         self._heart = Heartbeater(plans, blocking_client.backend, lease_s=lease_s, on_lost=self._lost_soon)
-        self._beating: asyncio.Future[None] | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._beating: loops.Future[None] | None = None
+        self._loop: loops.Loop | None = None
 
     async def run(self) -> WorkerReport:
         """Work until drained; then what was done.
 
         Raises ServerUnavailable or OutcomeUnknown when the server stays away, ServerError for what it refuses.
         """
-        self._loop = asyncio.get_running_loop()
+        self._loop = loops.running_loop()
         self._beating = self._loop.create_future()
         self._heart.start(on_death=self._heart_died)
         fetching = self._loop.create_task(self._fetcher.loop(self._start, self._settled))
         closing = self._loop.create_task(self._wait_for_end())
         try:
-            await asyncio.wait({fetching, closing, self._beating}, return_when=asyncio.FIRST_COMPLETED)
+            await loops.wait((fetching, closing, self._beating), first=True)
             if self._beating.done():
                 self._beating.result()
             if not fetching.done():
-                await asyncio.wait({fetching}, timeout=LAST_WORDS_S)
+                await loops.wait((fetching,), LAST_WORDS_S)
         finally:
-            await self._abandon(fetching, closing)
-            self._beating.cancel()
-            await asyncio.to_thread(self._heart.stop)
+            with loops.shielded():
+                await self._abandon(fetching, closing)
+                self._beating.cancel()
+                await loops.in_thread(self._heart.stop)
         self.report.untold = self._fetcher.unsettled
         if fetching.done() and not fetching.cancelled():
             fetching.result()
@@ -129,27 +129,28 @@ class Worker:
 
     def drain(self) -> None:
         """Take no more jobs and let the running ones end, for at most `drain_timeout`."""
-        if not self._draining.is_set():
+        if not self._draining:
             self._reporter.notice(f"draining: {len(self._running)} jobs may take up to {self._drain_s:g} s")
-            self._draining.set()
+            self._draining = True
+            self._notify()
             self._fetcher.wake()
 
     def release(self) -> None:
         """Stop the running jobs and give them back at once."""
-        self._draining.set()
+        self._draining = True
         if not self._releasing:
             self._releasing = True
             self._reporter.notice(f"letting go of {len(self._running)} jobs")
-            self._changed.set()
+        self._notify()
 
     # -- turns ------------------------------------------------------------------------------------------------------
 
     def _free(self) -> int:
-        return 0 if self._draining.is_set() else self._concurrency - len(self._running)
+        return 0 if self._draining else self._concurrency - len(self._running)
 
     def _start(self, jobs: Sequence[Leased], asked_s: float) -> None:
         assert self._loop is not None
-        self._changed.set()
+        self._notify()
         for job in jobs:
             if self._releasing:
                 self._fetcher.settle(Settlement(job.id, job.fence, "released"))
@@ -168,7 +169,7 @@ class Worker:
     async def _attempt(self, running: Running) -> None:
         try:
             settlement = await process(self._queue, self._client.codec, running.job, running.context)
-        except asyncio.CancelledError:
+        except loops.cancelled():
             if running.released:
                 self._end(running, Settlement(running.job.id, running.job.fence, "released"))
             else:
@@ -182,7 +183,7 @@ class Worker:
         if self._running.get(job.id) is not running:
             return  # it was let go before its handler came to an end
         del self._running[job.id]
-        self._changed.set()
+        self._notify()
         outcome = "lost" if settlement is None else settlement.outcome
         error = settlement.data.decode() if settlement is not None and outcome in {"failed", "rejected"} else ""
         self._count(outcome)
@@ -234,15 +235,25 @@ class Worker:
 
     async def _wait_for_end(self) -> None:
         """Comes back when no job is left after a drain; stops what takes too long."""
-        await self._draining.wait()
+        while not self._draining:
+            await self._change()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._drain_s):
+            async with loops.timeout(self._drain_s):
                 while (self._running or self._fetcher.expecting) and not self._releasing:
-                    self._changed.clear()
-                    await self._changed.wait()
+                    await self._change()
         self._releasing = True
         await self._let_go()
         self._fetcher.close()
+
+    def _notify(self) -> None:
+        """Wake whoever waits for the end, which is nobody before a drain."""
+        if self._draining and self._changed is not None:
+            self._changed.set()
+
+    async def _change(self) -> None:
+        """Comes back at the next notification."""
+        self._changed = loops.event()
+        await self._changed.wait()
 
     async def _let_go(self) -> None:
         """Stop every running job and give it back; a handler that does not listen is left behind."""
@@ -253,15 +264,15 @@ class Worker:
                 running.task.cancel()
         tasks = {running.task for running in self._running.values() if running.task is not None}
         if tasks:
-            await asyncio.wait(tasks, timeout=STOP_S)
+            await loops.wait(tasks, STOP_S)
         for running in list(self._running.values()):
             self._end(running, Settlement(running.job.id, running.job.fence, "released"))
 
-    async def _abandon(self, *tasks: asyncio.Task[None]) -> None:
+    async def _abandon(self, *tasks: loops.Task[None]) -> None:
         """End everything that still runs; leases that were not told end by themselves."""
         left = [running.task for running in self._running.values() if running.task is not None]
         for task in (*tasks, *left):
             task.cancel()
         for task in (*tasks, *left):
-            with contextlib.suppress(asyncio.CancelledError, CoordkitError):
-                await asyncio.wait({task}, timeout=STOP_S)
+            with contextlib.suppress(loops.cancelled()):
+                await loops.wait((task,), STOP_S)
