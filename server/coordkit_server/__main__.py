@@ -9,10 +9,11 @@ from pathlib import Path
 from random import Random, SystemRandom
 
 from coordkit_server import REDIS_LEVEL, __version__
+from coordkit_server.access.users import UserError
 from coordkit_server.app import Server
 from coordkit_server.clock import SystemClock
 from coordkit_server.config import Config, ConfigError
-from coordkit_server.configfile import UsageError, merged, read_arguments, read_file
+from coordkit_server.configfile import UsageError, merged, read_arguments, read_file, user_definitions
 from coordkit_server.log import Log
 from coordkit_server.networking.listener import bind_addresses, bind_unix
 from coordkit_server.persistence.aof import AppendOnlyError
@@ -43,7 +44,8 @@ def load_config(arguments: list[str]) -> Config:
         directives = read_file(path) + directives
     config = Config()
     config.path = str(Path(path).absolute()) if path is not None else ""
-    for name, value in merged(directives):
+    config.users.extend(user_definitions(directives))
+    for name, value in merged([(name, value) for name, value in directives if name != "user"]):
         if config.find(name) is None:
             raise UsageError(f"unknown option {name!r}; `coordkit-server --help` lists the common ones")
         try:
@@ -126,6 +128,11 @@ def serve(config: Config) -> None:
     mode = "compiled" if is_compiled() else "interpreted"
     log.notice(f"coordkit-server {__version__}, level of Redis {REDIS_LEVEL}, {mode}, PID: {os.getpid()}")
     log.notice("Server initialized")
+    try:
+        server.load_users()
+    except UserError as error:
+        log.warning(f"Aborting Redis startup because of ACL errors: {error.reason.decode('utf-8', 'replace')}")
+        sys.exit(1)
     try:
         server.load()
     except AppendOnlyError as error:

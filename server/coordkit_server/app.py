@@ -11,9 +11,13 @@ from contextlib import suppress
 from random import Random
 from typing import Final
 
+from coordkit_server.access.users import UserError, Users
 from coordkit_server.clock import Clock
+from coordkit_server.commands.accounts import greet, users_changed
+from coordkit_server.commands.acl_files import load_file
 from coordkit_server.commands.aof import load_files
 from coordkit_server.commands.library_store import ScriptLibraries
+from coordkit_server.commands.permissions import TableCatalog
 from coordkit_server.commands.replication import serve_waiting
 from coordkit_server.commands.table import build_table
 from coordkit_server.config import Config, ConfigError
@@ -46,7 +50,6 @@ from coordkit_server.persistence.snapshot import Snapshots
 from coordkit_server.persistence.syncer import ThreadSyncer
 from coordkit_server.pubsub import PubSub
 from coordkit_server.replication.primary import Primary, SnapshotWriter
-from coordkit_server.session import GATE_AUTH
 from coordkit_server.tracking import Tracking
 
 # how long a server with an owner socket waits for its first owner
@@ -188,6 +191,7 @@ class Server(ServerControl, TurnHooks, ConnectionOwner, Barrier, Pulse):
         snapshots = Snapshots(config, clock, log, self.state, databases, limits, self.forks, libraries, disk)
         base = BaseOfLog(snapshots, CommandBase(databases, limits, libraries, config, clock), config)
         aof = AppendOnly(config, clock, log, self.state, SystemFiles(), ThreadSyncer(), self.forks, base)
+        table = build_table()
         primary = Primary(config, clock, random, log, self.state, self.forks, ReplicaSnapshot(snapshots))
         self.services: Final = Services(
             clock=clock,
@@ -196,6 +200,7 @@ class Server(ServerControl, TurnHooks, ConnectionOwner, Barrier, Pulse):
             limits=limits,
             state=self.state,
             databases=databases,
+            users=Users(TableCatalog(table)),
             pubsub=self.pubsub,
             tracking=tracking,
             blocking=Blocking(),
@@ -209,7 +214,7 @@ class Server(ServerControl, TurnHooks, ConnectionOwner, Barrier, Pulse):
             log=log,
         )
         libraries.attach(self.services)
-        self.services.commands = build_table()
+        self.services.commands = table
         self.dispatcher: Final = Dispatcher(self.services)
         self.services.runner = self.dispatcher
         self._cron: Final = Cron(self.services)
@@ -264,6 +269,20 @@ class Server(ServerControl, TurnHooks, ConnectionOwner, Barrier, Pulse):
             connection.close_now()
         self._finish_files()
         self.log.warning("Redis is now ready to exit, bye bye...")
+
+    def load_users(self) -> None:
+        """Take over the users of the configuration and of its ACL file.  Raises UserError, OSError."""
+        config = self.services.config
+        definitions: list[list[bytes]] = []
+        for words in config.users:
+            definitions.append([word.encode("utf-8", "surrogateescape") for word in words])
+        path = config.text("aclfile")
+        if path and definitions:
+            raise UserError(b"users stand in the configuration or in the aclfile, not in both")
+        self.services.users.configure(definitions)
+        if path:
+            load_file(self.services)
+        users_changed(self.services)
 
     def load(self) -> None:
         """Load what the disk holds, before anybody is served; begin to log if the configuration says so.
@@ -426,9 +445,7 @@ class Server(ServerControl, TurnHooks, ConnectionOwner, Barrier, Pulse):
         session.local_address = _address(sock, False)
         session.unix_socket = sock.family == socket.AF_UNIX
         session.fd = sock.fileno()
-        if self.services.config.text("requirepass"):
-            session.authenticated = False
-            session.gates |= GATE_AUTH
+        greet(self.services, session)
         self._connections[session.id] = connection
         self.services.sessions[session.id] = session
         self.loop.add(sock.fileno(), connection)
@@ -438,7 +455,7 @@ class Server(ServerControl, TurnHooks, ConnectionOwner, Barrier, Pulse):
         config = self.services.config
         if len(self._connections) >= config.number("maxclients"):
             return MAX_CLIENTS
-        guarded = config.flag("protected-mode") and not config.text("requirepass")
+        guarded = config.flag("protected-mode") and self.services.users.default.needs_no_password
         if guarded and sock.family != socket.AF_UNIX and not is_local(_address(sock, True)):
             return DENIED
         return b""
@@ -543,6 +560,13 @@ class Server(ServerControl, TurnHooks, ConnectionOwner, Barrier, Pulse):
             self.state.decay_minutes = config.number(name)
         elif name == "lfu-log-factor":
             self.state.log_factor = config.number(name)
+        elif name == "requirepass":
+            self.services.users.set_password(config.text(name).encode("utf-8", "surrogateescape"))
+            users_changed(self.services)
+        elif name == "acl-pubsub-default":
+            self.services.users.all_channels = config.text(name) == "allchannels"
+        elif name == "acllog-max-len":
+            self.services.refusals.trim(config.number(name))
         elif name == "dir":
             os.chdir(config.text(name))
 

@@ -48,6 +48,7 @@ class Config:
     def __init__(self) -> None:
         self.parameters: Final[dict[str, Parameter]] = {}
         self.values: Final[dict[str, str]] = {}
+        self.users: Final[list[list[str]]] = []  # name and rules of each `user` directive
         self.path: str = ""  # of the configuration file, absolute; empty if there is none
         for row in PARAMETERS:
             self.parameters[row.name] = row

@@ -55,6 +55,23 @@ def read_arguments(arguments: list[str]) -> tuple[str | None, list[tuple[str, st
     return path, [(name, " ".join(values)) for name, values in directives]
 
 
+def user_definitions(directives: list[tuple[str, str]]) -> list[list[str]]:
+    """Return name and rules of each `user` directive.  Raises UsageError for one without a name or of a name twice."""
+    definitions: list[list[str]] = []
+    names: set[str] = set()
+    for directive, value in directives:
+        if directive != "user":
+            continue
+        words = value.split()
+        if not words:
+            raise UsageError("user: a name is missing")
+        if words[0] in names:
+            raise UsageError(f"user {value!r}: Duplicate user found. A user can only be defined once in config files")
+        names.add(words[0])
+        definitions.append(words)
+    return definitions
+
+
 def merged(directives: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """Return one value a name: the last, or for the directives that repeat all of them joined; `save ""` clears."""
     values: dict[str, str] = {}

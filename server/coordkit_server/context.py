@@ -6,6 +6,8 @@ from typing import Final
 
 from mypy_extensions import trait
 
+from coordkit_server.access.refusals import RefusalLog
+from coordkit_server.access.users import Users
 from coordkit_server.children import ChildRunner
 from coordkit_server.clock import Clock
 from coordkit_server.config import Config
@@ -391,6 +393,9 @@ class Stats:
         self.writes: int = 0
         self.cycles: int = 0  # of the event loop
         self.denied_logins: int = 0
+        self.denied_commands: int = 0
+        self.denied_keys: int = 0
+        self.denied_channels: int = 0
         self.rates: Final = Rates()
 
     def sample(self, now_us: int) -> None:
@@ -411,6 +416,9 @@ class Stats:
         self.reads = 0
         self.writes = 0
         self.denied_logins = 0
+        self.denied_commands = 0
+        self.denied_keys = 0
+        self.denied_channels = 0
 
     def count_error(self, text: bytes) -> None:
         """Count an error reply by its code."""
@@ -432,6 +440,7 @@ class Services:
         limits: Limits,
         state: KeyspaceState,
         databases: list[Database],
+        users: Users,
         pubsub: PubSub,
         tracking: Tracking,
         blocking: Blocking,
@@ -450,6 +459,8 @@ class Services:
         self.limits: Final = limits
         self.state: Final = state
         self.databases: Final = databases
+        self.users: Final = users
+        self.refusals: Final = RefusalLog()
         self.pubsub: Final = pubsub
         self.tracking: Final = tracking
         self.blocking: Final = blocking

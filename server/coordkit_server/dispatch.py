@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Final
 
 from coordkit_server.commands.pausing import may_replicate
+from coordkit_server.commands.permissions import check, refusal_text
 from coordkit_server.context import (
     ADMIN,
     ALLOW_BUSY,
@@ -49,6 +50,7 @@ from coordkit_server.monitor import redact
 from coordkit_server.pause import PAUSE_NONE, PAUSE_WRITE
 from coordkit_server.resp.reply import BLOCKED, NO_REPLY, QUEUED, ErrorReply
 from coordkit_server.session import (
+    GATE_ACL,
     GATE_AUTH,
     GATE_MONITOR,
     GATE_MULTI,
@@ -153,6 +155,7 @@ class Dispatcher(CommandRunner):
         size = len(argv)
         if row is None or not (size == row.arity or (row.arity < 0 and size >= -row.arity)):
             return self._refuse_form(session, row, self.refusal(argv) or unknown_command(argv))
+        session.last_command = row.full_name
         if self._state.tracking:
             self._limit_tracking(session)
         if (
@@ -168,7 +171,6 @@ class Dispatcher(CommandRunner):
                 return refused
         cx.argv = argv
         cx.db = session.db
-        session.last_command = row.full_name
         reply = self._tracked_call(cx, row) if self._state.tracking else self.call(cx, row)
         if self._state.no_touch:
             self._state.hold_touches(False)
@@ -227,6 +229,10 @@ class Dispatcher(CommandRunner):
         if gates & GATE_AUTH and not row.flags & NO_AUTH:
             row.rejected_calls += 1
             return self._refuse(session, NO_AUTH_TEXT)
+        if gates & GATE_ACL:
+            refusal = self._permission(session, row, argv)
+            if refusal:
+                return self._reject(session, row, refusal)
         if self.loading:
             if not row.flags & LOADING:
                 return self._reject(session, row, LOADING_TEXT)
@@ -260,6 +266,13 @@ class Dispatcher(CommandRunner):
         if gates & GATE_NO_TOUCH:
             self._state.hold_touches(True)
         return None
+
+    def _permission(self, session: Session, row: Command, argv: list[bytes]) -> bytes:
+        """Return why the session's user may not run `argv`, empty if it may."""
+        cx = Context(session, self._services)
+        cx.argv = argv
+        verdict = check(cx, row, argv, b"multi" if session.gates & GATE_MULTI else b"toplevel")
+        return b"" if verdict is None else b"NOPERM " + refusal_text(session.user, row, verdict)
 
     def _make_room(self, session: Session) -> None:
         """Evict keys before a command runs; what that tells the client itself stands before its reply."""
@@ -356,11 +369,11 @@ class Dispatcher(CommandRunner):
         end_us = self._clock.now_us()
         self._now_us = end_us
         duration_us = end_us - start_us
-        row.usec += duration_us
         if self._listeners and not row.flags & (SKIP_MONITOR | ADMIN) and not cx.session.holding:
             self._services.monitors.feed(cx.session, cx.db.index, cx.argv, start_us)
         if reply is BLOCKED:
             return reply  # counted when it is served
+        row.usec += duration_us
         row.calls += 1
         self._stats.commands_processed += 1
         if self.times_commands:
@@ -442,7 +455,7 @@ class Dispatcher(CommandRunner):
             self._pause.postpone(session, cx.argv)
             return
         reply: object = None
-        if self._state.memory_exceeded or self._state.writes_refused:
+        if self._state.memory_exceeded or self._state.writes_refused or session.gates & GATE_ACL:
             reply = self._gate(session, row, cx.argv)
         if reply is None:
             session.holding = True

@@ -104,6 +104,12 @@ AUTH_NO_PASSWORD: Final = (
     b"ERR AUTH <password> called without any password configured for the default user. "
     b"Are you sure your configuration is correct?"
 )
+NO_PERMISSION_KEY: Final = b"No permissions to access a key"
+NO_PERMISSION_CHANNEL: Final = b"No permissions to access a channel"
+NO_PERMISSION_ANY_MORE: Final = (
+    b"NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. "
+    b"This command is no longer allowed for the following reason: "
+)
 NO_PROTO: Final = b"NOPROTO unsupported protocol version"
 PROTO_NOT_INTEGER: Final = b"ERR Protocol version is not an integer or out of range"
 HELLO_NO_AUTH: Final = (
@@ -259,6 +265,11 @@ def subcommand_syntax(container: bytes, name: bytes) -> bytes:
     return clean(
         b"ERR unknown subcommand or wrong number of arguments for '" + name[:128] + b"'. Try " + container + b" HELP."
     )
+
+
+def no_permission_command(user: bytes, full_name: bytes) -> bytes:
+    """Return why a user may not run a command at all, without a code."""
+    return b"User " + user + b" has no permissions to run the '" + full_name + b"' command"
 
 
 def invalid_expire(command: bytes) -> CommandError:

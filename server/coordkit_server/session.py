@@ -19,6 +19,7 @@ GATE_AUTH: Final = 2  # not authenticated
 GATE_SUBSCRIBED: Final = 4  # RESP2 with subscriptions: few commands allowed
 GATE_NO_TOUCH: Final = 8  # CLIENT NO-TOUCH: reads leave access times alone
 GATE_MONITOR: Final = 16  # it only listens, to MONITOR's lines
+GATE_ACL: Final = 32  # its user may not do everything
 
 # modes of CLIENT TRACKING
 TRACK_ON: Final = 1

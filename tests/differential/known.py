@@ -60,6 +60,7 @@ NOT_ON_VALKEY: Final[dict[str, str]] = {
     "core:multi-watch-inside": "Valkey 9 has one text for every command that a transaction refuses",
 }
 NOT_ON_REDIS: Final[dict[str, str]] = {
+    "acl:": "7.0 has other texts for what a user may not do",
     "introspection:getkeys-errors": "the arity of COMMAND GETKEYS is -3 since 7.2",
     "introspection:lolwut-arguments": "7.0 names its own version",
     "introspection:no-touch": "CLIENT NO-TOUCH came with 7.2",

@@ -165,7 +165,7 @@ def _kill_filter(cx: Context) -> list[Session]:
         elif option == b"LADDR":
             victims = [session for session in victims if session.local_address == value]
         elif option == b"USER":
-            if value != b"default":
+            if value not in cx.services.users.by_name:
                 raise CommandError(b"ERR No such user '" + value + b"'")
             victims = [session for session in victims if session.user == value]
         elif option == b"TYPE":

@@ -6,6 +6,7 @@ Order: handshake, PING and friends, rows.
 from typing import Final
 
 from coordkit_server import REDIS_LEVEL
+from coordkit_server.commands.accounts import authenticate, greet
 from coordkit_server.commands.args import integer
 from coordkit_server.commands.clients import check_client_name
 from coordkit_server.context import (
@@ -24,7 +25,6 @@ from coordkit_server.errors import (
     HELLO_NO_AUTH,
     NO_PROTO,
     PROTO_NOT_INTEGER,
-    WRONG_PASS,
     CommandError,
     syntax_error,
     wrong_arity,
@@ -37,7 +37,6 @@ from coordkit_server.resp.reply import (
     Simple,
 )
 from coordkit_server.session import (
-    GATE_AUTH,
     GATE_NO_TOUCH,
     REPLY_ON,
 )
@@ -50,22 +49,11 @@ def auth(cx: Context) -> object:
     argv = cx.argv
     if len(argv) > 3:
         raise syntax_error()
-    if len(argv) == 2 and not cx.services.config.text("requirepass"):
+    if len(argv) == 2 and cx.services.users.default.needs_no_password:
         raise CommandError(AUTH_NO_PASSWORD)
     user = argv[1] if len(argv) == 3 else b"default"
     authenticate(cx, user, argv[-1])
     return OK
-
-
-def authenticate(cx: Context, user: bytes, password: bytes) -> None:
-    """Log the session in as `user`; raises WRONGPASS.  The default user without a password takes any."""
-    expected = cx.services.config.text("requirepass").encode("utf-8", "surrogateescape")
-    if user != b"default" or (expected and password != expected):
-        cx.services.stats.denied_logins += 1
-        raise CommandError(WRONG_PASS)
-    cx.session.authenticated = True
-    cx.session.user = user
-    cx.session.gates &= ~GATE_AUTH
 
 
 def hello(cx: Context) -> object:
@@ -80,11 +68,12 @@ def hello(cx: Context) -> object:
             raise CommandError(NO_PROTO)
         protocol = parsed
     name: bytes | None = None
+    credentials: list[bytes] = []  # user and password: of several the last count
     at = 2
     while at < len(argv):
         option = argv[at].upper()
         if option == b"AUTH" and at + 2 < len(argv):
-            authenticate(cx, argv[at + 1], argv[at + 2])
+            credentials = argv[at + 1 : at + 3]
             at += 3
         elif option == b"SETNAME" and at + 1 < len(argv):
             name = argv[at + 1]
@@ -92,7 +81,9 @@ def hello(cx: Context) -> object:
             at += 2
         else:
             raise CommandError(b"ERR Syntax error in HELLO option '" + argv[at] + b"'")
-    if cx.session.gates & GATE_AUTH:
+    if credentials:
+        authenticate(cx, credentials[0], credentials[1])
+    if not cx.session.authenticated:
         raise CommandError(HELLO_NO_AUTH)
     if name is not None:
         cx.session.name = name
@@ -163,10 +154,7 @@ def reset(cx: Context) -> object:
     session.reply_mode = REPLY_ON
     session.no_evict = False
     session.no_touch = False
-    session.user = b"default"
-    if cx.services.config.text("requirepass"):
-        session.authenticated = False
-        session.gates |= GATE_AUTH
+    greet(cx.services, session)
     return _RESET
 
 

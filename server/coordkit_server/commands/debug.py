@@ -9,6 +9,7 @@ from time import sleep
 from typing import Final
 
 from coordkit_server import glob
+from coordkit_server.commands.acl_files import user_lines
 from coordkit_server.commands.aof import load_again
 from coordkit_server.commands.args import integer, number
 from coordkit_server.commands.digest import value_digest
@@ -135,7 +136,7 @@ def debug_config_rewrite(cx: Context) -> object:
     """DEBUG CONFIG-REWRITE-FORCE-ALL -> OK; the configuration file names every parameter."""
     check_allowed(cx)
     try:
-        rewrite(cx.services.config, everything=True)
+        rewrite(cx.services.config, user_lines(cx.services), everything=True)
     except (ConfigError, OSError) as error:
         raise CommandError(b"ERR CONFIG-REWRITE-FORCE-ALL failed") from error
     return OK

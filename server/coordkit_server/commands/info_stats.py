@@ -49,9 +49,9 @@ def stats_fields(cx: Context) -> Fields:
         ("eventloop_duration_cmd_sum", sum([row.usec for row in called_rows(cx)])),
         ("instantaneous_eventloop_cycles_per_sec", stats.rates.per_second(3)),
         ("acl_access_denied_auth", stats.denied_logins),
-        ("acl_access_denied_cmd", 0),
-        ("acl_access_denied_key", 0),
-        ("acl_access_denied_channel", 0),
+        ("acl_access_denied_cmd", stats.denied_commands),
+        ("acl_access_denied_key", stats.denied_keys),
+        ("acl_access_denied_channel", stats.denied_channels),
     ]
 
 

@@ -171,12 +171,14 @@ def _sort_ro_keys(argv: list[bytes]) -> list[FoundKey]:
 
 
 def _migrate_keys(argv: list[bytes]) -> list[FoundKey]:
-    """Return the keys of MIGRATE: one in its place, or those behind KEYS if that is empty."""
+    """Return the keys of MIGRATE: one in its place, or those behind KEYS if that is empty; none for both."""
     flags = b"RW,access,delete"
-    if argv[3] == b"":
-        for at in range(6, len(argv)):
-            if argv[at].upper() == b"KEYS":
-                return [(position, flags) for position in range(at + 1, len(argv))]
+    at = 6
+    while at < len(argv):
+        word = argv[at].upper()
+        if word == b"KEYS":
+            return [] if argv[3] else [(position, flags) for position in range(at + 1, len(argv))]
+        at += {b"AUTH": 2, b"AUTH2": 3}.get(word, 1)
     return [(3, flags)]
 
 

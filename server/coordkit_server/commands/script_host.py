@@ -7,6 +7,8 @@ The engines are made by the first command that needs one: a server whose clients
 
 from typing import Final
 
+from coordkit_server.access.selector import ALLOWED
+from coordkit_server.commands.permissions import check, refusal_text, verdict_on
 from coordkit_server.context import DENYOOM, MAY_REPLICATE, NOSCRIPT, WRITE, Command, CommandRunner, Context, Services
 from coordkit_server.errors import (
     BUSY_FUNCTION,
@@ -39,7 +41,7 @@ from coordkit_server.scripting.convert import CountedError, one_line
 from coordkit_server.scripting.engine import Engine, Failure, ScriptServer
 from coordkit_server.scripting.functions import Function, Functions
 from coordkit_server.scripting.sites import Site
-from coordkit_server.session import NullSink, Session
+from coordkit_server.session import GATE_ACL, NullSink, Session
 
 _GATED: Final = NOSCRIPT | WRITE | MAY_REPLICATE
 
@@ -69,6 +71,7 @@ class ScriptHost(ScriptServer):
         self._wrote: bool = False
         self._busy: bool = False
         self._killed: bool = False
+        self._caller: Context | None = None  # whoever runs it, if its user may not do everything
 
     # -- scripts -------------------------------------------------------------------------------------------------
 
@@ -158,6 +161,8 @@ class ScriptHost(ScriptServer):
         session.db = cx.db
         session.resp3 = False
         session.user = cx.session.user
+        session.gates = cx.session.gates & GATE_ACL
+        self._caller = cx if session.gates else None
         self._read_only = read_only or flags & NO_WRITES != 0
         self._allow_oom = flags & ALLOW_OOM != 0
         self._wrote = False
@@ -259,6 +264,12 @@ class ScriptHost(ScriptServer):
             row.rejected_calls += 1
             return self._refuse(SCRIPT_WRONG_ARITY)
         flags = row.flags
+        if self._caller is not None and not (flags & NOSCRIPT and self.denies):
+            verdict = check(self._caller, row, argv, b"lua")
+            if verdict is not None:
+                row.rejected_calls += 1
+                text = b"ERR ACL failure in script: " + refusal_text(self._session.user, row, verdict)
+                return self._refuse(text)
         if flags & _GATED:
             if flags & NOSCRIPT and self.denies:
                 row.rejected_calls += 1
@@ -304,9 +315,12 @@ class ScriptHost(ScriptServer):
         self._session.resp3 = resp3
 
     def allowed(self, argv: list[bytes]) -> int:
-        """Return 1 if the caller may run `argv`, -1 if there is no such command."""
+        """Return 1 if the caller may run `argv`, 0 if not, -1 if there is no such command."""
         row = self._runner.find(argv)
-        return -1 if row is None else 1
+        if row is None:
+            return -1
+        user = self._services.users.by_name.get(self._session.user)
+        return 1 if verdict_on(user, row, argv).reason == ALLOWED else 0
 
 
 def _error(cx: Context, text: bytes, counted: bool) -> ErrorReply:

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from coordkit_server.commands.acl_files import user_lines
 from coordkit_server.commands.args import integer
 from coordkit_server.commands.help import help_reply
 from coordkit_server.config import ConfigError
@@ -177,7 +178,7 @@ def _is_local(address: bytes) -> bool:
 def config_rewrite(cx: Context) -> object:
     """CONFIG REWRITE -> OK; the configuration file holds the values of now."""
     try:
-        rewrite(cx.services.config)
+        rewrite(cx.services.config, user_lines(cx.services))
     except ConfigError as error:
         raise CommandError(b"ERR " + str(error).encode()) from error
     except OSError as failure:

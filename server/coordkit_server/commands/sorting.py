@@ -6,6 +6,7 @@ Map: options, BY and GET patterns, loading and ordering, output, rows.  Texts ar
 from typing import Final
 
 from coordkit_server.commands.args import integer
+from coordkit_server.commands.permissions import may_read_every_key
 from coordkit_server.context import DENYOOM, KEY1, MOVABLE_KEYS, READONLY, WRITE, Command, Context, KeySpec
 from coordkit_server.datatypes.hash import HashValue
 from coordkit_server.datatypes.list import ListValue
@@ -33,9 +34,11 @@ class SortOptions:
         self.gets: list[bytes] = []
 
 
-def _options(argv: list[bytes], may_store: bool) -> SortOptions:
+def _options(cx: Context, may_store: bool) -> SortOptions:
     """Return the options behind the key; raises a syntax error for unknown ones."""
     options = SortOptions()
+    sees_all = may_read_every_key(cx)
+    argv = cx.argv
     at = 2
     while at < len(argv):
         word = argv[at].upper()
@@ -50,6 +53,8 @@ def _options(argv: list[bytes], may_store: bool) -> SortOptions:
             at += 2
         elif left >= 1 and (word in (b"BY", b"GET") or (word == b"STORE" and may_store)):
             at += 1
+            if not sees_all and (word == b"GET" or (word == b"BY" and b"*" in argv[at])):
+                raise CommandError(b"ERR " + word + b" option of SORT denied due to insufficient ACL permissions.")
             if word == b"BY":
                 options.by = argv[at]
             elif word == b"GET":
@@ -171,7 +176,7 @@ def _output(cx: Context, elements: list[bytes], gets: list[bytes]) -> list[objec
 
 def sort(cx: Context) -> object:
     """SORT key [BY pattern] [LIMIT start count] [GET pattern ...] [ASC|DESC] [ALPHA] [STORE key] -> elements, count"""
-    options = _options(cx.argv, True)
+    options = _options(cx, True)
     found = _output(cx, _sorted_part(cx, options), options.gets)
     if options.store is None:
         return found
@@ -181,7 +186,7 @@ def sort(cx: Context) -> object:
 
 def sort_ro(cx: Context) -> object:
     """SORT_RO key [BY pattern] [LIMIT offset count] [GET pattern ...] [ASC|DESC] [ALPHA] -> elements."""
-    options = _options(cx.argv, False)
+    options = _options(cx, False)
     return _output(cx, _sorted_part(cx, options), options.gets)
 
 

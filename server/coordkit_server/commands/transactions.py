@@ -1,5 +1,9 @@
 """Transactions: MULTI, EXEC, DISCARD, WATCH, UNWATCH (group "transactions")."""
 
+from typing import Final
+
+from coordkit_server.access.selector import DENIED_CHANNEL, DENIED_COMMAND, DENIED_KEY
+from coordkit_server.commands.permissions import check
 from coordkit_server.context import (
     ALL_KEYS,
     ALLOW_BUSY,
@@ -16,11 +20,18 @@ from coordkit_server.errors import (
     EXEC_ABORT,
     EXEC_WITHOUT_MULTI,
     NESTED_MULTI,
+    NO_PERMISSION_ANY_MORE,
     WATCH_IN_MULTI,
     CommandError,
 )
-from coordkit_server.resp.reply import NO_REPLY, NULL_ARRAY, OK, WireReply
-from coordkit_server.session import GATE_MULTI, Session
+from coordkit_server.resp.reply import NO_REPLY, NULL_ARRAY, OK, ErrorReply, WireReply
+from coordkit_server.session import GATE_ACL, GATE_MULTI, Session
+
+_REASONS: Final[dict[int, bytes]] = {
+    DENIED_COMMAND: b"no permission to execute the command or subcommand",
+    DENIED_KEY: b"no permission to touch the specified keys",
+    DENIED_CHANNEL: b"no permission to access one of the channels used as arguments",
+}
 
 
 def multi(cx: Context) -> object:
@@ -64,7 +75,9 @@ def exec_(cx: Context) -> object:
             cx.argv = queued.argv
             cx.db = session.db
             written = len(session.out)
-            reply = runner.call(cx, queued_row)
+            reply = _refusal(cx, queued_row) if session.gates & GATE_ACL else None
+            if reply is None:
+                reply = runner.call(cx, queued_row)
             if reply is NO_REPLY:  # it has confirmed by itself: that stands in the place of its reply
                 reply = WireReply(session.out[written:])
                 del session.out[written:]
@@ -73,6 +86,16 @@ def exec_(cx: Context) -> object:
     cx.argv = argv
     cx.command = row
     return replies
+
+
+def _refusal(cx: Context, row: Command) -> object:
+    """Return the error if the user may not run a queued command any more, None if it may."""
+    verdict = check(cx, row, cx.argv, b"multi")
+    if verdict is None:
+        return None
+    text = NO_PERMISSION_ANY_MORE + _REASONS[verdict.reason]
+    cx.services.stats.count_error(text)
+    return ErrorReply(text)
 
 
 def _watched_expired(session: Session) -> bool:

@@ -1,0 +1,252 @@
+"""ACL: users, rules about commands, keys and channels, selectors, what is refused and how."""
+
+from tests.differential.case import Case, CommandLine
+
+BACK: list[CommandLine] = [["AUTH", "default", "any"], ["ACL", "DELUSER", "eve"], ["ACL", "LOG", "RESET"]]
+
+
+def as_eve(rules: list[str], *commands: CommandLine) -> list[CommandLine]:
+    """Return `commands` sent by a user with these rules."""
+    made: list[CommandLine] = [["ACL", "SETUSER", "eve", "on", "nopass", *rules], ["AUTH", "eve", "x"]]
+    return [*made, *commands, *BACK]
+
+
+def asked(rules: list[str], *commands: CommandLine) -> list[CommandLine]:
+    """Return what a user with these rules may run of `commands`, without running them."""
+    return [
+        ["ACL", "SETUSER", "eve", *rules],
+        *[["ACL", "DRYRUN", "eve", *command] for command in commands],
+        *BACK,
+    ]
+
+
+RULES = [
+    "on",
+    "OFF",
+    "",
+    "nonsense",
+    "+get",
+    "+GET",
+    "+nosuch",
+    "-nosuch",
+    "+@nosuch",
+    "+get|x",
+    "-get|x",
+    "+get|x|y",
+    "+config|get",
+    "+config|nosuch",
+    "+config|get|x",
+    "+select|0",
+    "+select|",
+    "~a b",
+    "%~a",
+    "%X~a",
+    "%RR~a",
+    "%rw~a",
+    "&a b",
+    ">",
+    "<nosuch",
+    "#abc",
+    "!abc",
+    "(+get ~x",
+    "(+get ~x)",
+    "(nonsense)",
+    "()",
+]
+
+CASES = [
+    Case("rules", [*[["ACL", "SETUSER", "eve", rule] for rule in RULES], *BACK]),
+    Case(
+        "rules-one-wrong-changes-nothing",
+        [
+            ["ACL", "SETUSER", "eve", "on", "+get", "nonsense"],
+            ["ACL", "USERS"],
+            ["ACL", "SETUSER", "eve", "+get", "~k"],
+            ["ACL", "SETUSER", "eve", "+set", "nonsense"],
+            ["ACL", "DRYRUN", "eve", "SET", "k", "v"],
+            *BACK,
+        ],
+    ),
+    Case(
+        "rules-patterns-behind-all",
+        [
+            ["ACL", "SETUSER", "eve", "allkeys", "~x"],
+            ["ACL", "SETUSER", "eve", "allchannels", "&x"],
+            ["ACL", "SETUSER", "eve", "allkeys", "resetkeys", "~x", "allchannels", "resetchannels", "&x"],
+            ["ACL", "SETUSER", "eve", "(", "+get"],
+            ["ACL", "SETUSER", "a b"],
+            *BACK,
+        ],
+    ),
+    Case(
+        "commands",
+        as_eve(
+            ["~*", "+@read", "-get", "+client|id", "+select|1"],
+            ["GET", "k"],
+            ["STRLEN", "k"],
+            ["SET", "k", "v"],
+            ["CLIENT", "ID", "x"],
+            ["CLIENT", "INFO"],
+            ["SELECT", 1],
+            ["SELECT", 0],
+            ["ACL", "WHOAMI"],
+            ["NOSUCH"],
+            ["GET"],
+            ["RESET"],
+            ["ACL", "WHOAMI"],
+        ),
+    ),
+    Case(
+        "keys",
+        as_eve(
+            ["+@all", "~a*", "%R~r*", "%W~w*"],
+            ["SET", "a1", "v"],
+            ["SET", "r1", "v"],
+            ["GET", "r1"],
+            ["SET", "w1", "v"],
+            ["SET", "w1", "v", "GET"],
+            ["GET", "w1"],
+            ["APPEND", "w1", "x"],
+            ["MSET", "a1", "v", "b1", "v"],
+            ["COPY", "r1", "w1"],
+            ["COPY", "w1", "r1"],
+            ["EXISTS", "w1", "r1"],
+            ["EVAL", "return 1", 1, "b"],
+            ["BLPOP", "b", 0],
+            ["SORT", "a1", "BY", "x*"],
+            ["SORT", "a1", "GET", "#"],
+            ["SORT", "a1", "BY", "x"],
+            ["KEYS", "nothing"],
+        ),
+    ),
+    Case(
+        "channels",
+        as_eve(
+            ["+@all", "resetchannels", "&news:*", "&p*"],
+            ["PUBLISH", "news:1", "m"],
+            ["PUBLISH", "sport", "m"],
+            ["SPUBLISH", "sport", "m"],
+            ["SUBSCRIBE", "sport"],
+            ["SSUBSCRIBE", "sport"],
+            ["PSUBSCRIBE", "news:1*"],
+            ["UNSUBSCRIBE", "sport"],
+        ),
+    ),
+    Case(
+        "selectors",
+        as_eve(
+            ["+get", "~g*", "(+set ~s*)", "(+@hash %R~h*)"],
+            ["GET", "g"],
+            ["GET", "s"],
+            ["SET", "s", "v"],
+            ["SET", "g", "v"],
+            ["HGET", "h", "f"],
+            ["HSET", "h", "f", "v"],
+            ["HGET", "g", "f"],
+            ["DEL", "g"],
+        ),
+    ),
+    Case(
+        "transactions",
+        as_eve(
+            ["+@all", "-get", "~k"],
+            ["MULTI"],
+            ["SET", "k", "v"],
+            ["GET", "k"],
+            ["EXEC"],
+            ["MULTI"],
+            ["SET", "k", "v"],
+            ["SET", "x", "v"],
+            ["DISCARD"],
+        ),
+    ),
+    Case(
+        "transactions-rules-change-before-exec",
+        as_eve(
+            ["+@all", "~*", "&*"],
+            ["MULTI"],
+            ["ACL", "SETUSER", "eve", "-get", "resetkeys", "~k", "resetchannels"],
+            ["SET", "k", "v"],
+            ["GET", "k"],
+            ["SET", "x", "v"],
+            ["PUBLISH", "c", "m"],
+            ["EXEC"],
+        ),
+    ),
+    Case(
+        "scripts-refused",
+        as_eve(
+            ["+@all", "-get", "~k"],
+            ["EVAL", "return redis.acl_check_cmd('get', 'k')", 0],
+            ["EVAL", "return redis.acl_check_cmd('set', 'k', 'v')", 0],
+            ["EVAL", "return redis.acl_check_cmd('set', 'x', 'v')", 0],
+            ["EVAL", "return redis.acl_check_cmd('nosuch')", 0],
+            ["EVAL", "return redis.pcall('get', 'k')", 0],
+            ["EVAL", "return redis.pcall('set', 'x', 'v')", 0],
+            ["EVAL", "return redis.pcall('set', 'k', 'v')", 0],
+        ),
+    ),
+    Case(
+        "logging-in",
+        [
+            ["ACL", "SETUSER", "eve", ">one", ">two", "+@all"],
+            ["AUTH", "eve", "one"],
+            ["ACL", "SETUSER", "eve", "on"],
+            ["AUTH", "eve", "three"],
+            ["AUTH", "nobody", "one"],
+            ["AUTH", "eve", "one"],
+            ["ACL", "WHOAMI"],
+            ["ACL", "SETUSER", "eve", "<one"],
+            ["AUTH", "eve", "one"],
+            ["HELLO", 3, "AUTH", "eve", "one"],
+            ["AUTH", "eve", "two"],
+            ["ACL", "SETUSER", "eve", "<one"],
+            ["ACL", "SETUSER", "eve", "resetpass"],
+            ["AUTH", "eve", "two"],
+            ["AUTH", "x"],
+            *BACK,
+        ],
+    ),
+    Case(
+        "dryrun-keys",
+        asked(
+            ["+@all", "%R~r", "%W~w"],
+            ["SORT", "r", "STORE", "w"],
+            ["SORT", "r", "STORE", "r"],
+            ["GEORADIUS", "r", 1, 1, 1, "m", "STORE", "w"],
+            ["GEORADIUS", "r", 1, 1, 1, "m", "STORE", "r"],
+            ["ZUNIONSTORE", "w", 1, "r"],
+            ["ZUNIONSTORE", "w", 1, "w"],
+            ["XREAD", "STREAMS", "r", 0],
+            ["XREAD", "STREAMS", "w", 0],
+            ["BITFIELD", "r", "GET", "u8", 0],
+            ["BITFIELD", "r", "SET", "u8", 0, 1],
+            ["GETEX", "r"],
+            ["PFCOUNT", "r"],
+            ["MIGRATE", "h", 1, "r", 0, 1],
+            ["MIGRATE", "h", 1, "", 0, 1, "KEYS", "w"],
+            ["EVAL", "", 1, "r"],
+            ["OBJECT", "ENCODING", "w"],
+            ["SET", "w"],
+            ["NOSUCH"],
+        ),
+    ),
+    Case(
+        "dryrun-commands",
+        asked(
+            ["-@all", "+@sortedset", "-zadd", "+config", "-config|set", "~*"],
+            ["ZADD", "z", 1, "a"],
+            ["ZCARD", "z"],
+            ["CONFIG", "GET", "x"],
+            ["CONFIG", "SET", "x", 1],
+            ["CONFIG", "RESETSTAT"],
+            ["SORT", "z"],
+            ["AUTH", "x"],
+            ["PUBLISH", "c", "m"],
+        ),
+    ),
+    Case(
+        "deluser-several",
+        [["ACL", "SETUSER", "eve"], ["ACL", "SETUSER", "adam"], ["ACL", "DELUSER", "eve", "adam", "eve", "nobody"]],
+    ),
+]
