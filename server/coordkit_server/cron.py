@@ -10,6 +10,9 @@ from coordkit_server.process import resident_bytes
 EXPIRY_SHARE: Final = 4
 # runs of the cron between collections of the youngest generation; exceptions and tracebacks are the only cycles
 COLLECT_EVERY: Final = 100
+# clients whose buffers are looked at in one run, at least; each comes once a second
+TRIMMED_AT_ONCE: Final = 5
+SILENT_US: Final = 2_000_000
 
 
 def limit_memory(services: Services) -> None:
@@ -44,6 +47,7 @@ class Cron:
         self._services: Final = services
         self._next_us: int = 0
         self._runs: int = 0
+        self._untrimmed: list[int] = []  # clients whose turn is still to come
 
     def run_due(self) -> int:
         """Run the periodic work if its time has come; return when it comes next (monotonic us)."""
@@ -65,6 +69,7 @@ class Cron:
             services.primary.run_cron()
             services.aof.run_cron()
             self._close_idle()
+            self._trim_clients()
             self._runs += 1
             if self._runs % services.config.number("hz") == 0:
                 self._check_outputs()
@@ -84,6 +89,20 @@ class Cron:
         """Close clients that have not read their output for too long; once a second is exact enough."""
         for session in list(self._services.sessions.values()):
             session.sink.check_output()
+
+    def _trim_clients(self) -> None:
+        """Let some connections give back what they do not need for reading."""
+        services = self._services
+        sessions = services.sessions
+        if not self._untrimmed:
+            self._untrimmed = list(sessions)
+        silent_us = services.clock.now_us() - SILENT_US
+        for _ in range(max(len(sessions) // services.config.number("hz"), TRIMMED_AT_ONCE)):
+            if not self._untrimmed:
+                return
+            session = sessions.get(self._untrimmed.pop())
+            if session is not None:
+                session.sink.trim_input(silent=session.active_us < silent_us)
 
     def _close_idle(self) -> None:
         """Close clients that have been silent for longer than `timeout` seconds."""

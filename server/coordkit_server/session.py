@@ -60,6 +60,14 @@ class OutputSink:
         """Return how many received bytes wait to be parsed."""
         raise NotImplementedError
 
+    def input_room(self) -> int:
+        """Return how many bytes the next read may bring, 0 if nothing is kept for a silent client."""
+        raise NotImplementedError
+
+    def trim_input(self, *, silent: bool) -> None:
+        """Fit what is kept for reading to what came lately; give all of it back if the client is `silent`."""
+        raise NotImplementedError
+
     def executing(self) -> bool:
         """Return True while a command of this very client runs."""
         raise NotImplementedError
@@ -95,6 +103,13 @@ class NullSink(OutputSink):
     def input_bytes(self) -> int:
         """Return 0."""
         return 0
+
+    def input_room(self) -> int:
+        """Return 0."""
+        return 0
+
+    def trim_input(self, *, silent: bool) -> None:
+        """Do nothing: nothing is read."""
 
     def executing(self) -> bool:
         """Return False: nothing has to be held back."""

@@ -34,7 +34,7 @@ def save_file(services: Services) -> bool:
     temporary = f"{path}.tmp-{os.getpid()}-{services.state.now_ms}"
     try:
         with open(temporary, "wb") as file:
-            file.writelines(line + b"\n" for line in services.users.lines())
+            file.write(b"".join([line + b"\n" for line in services.users.lines()]))
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -50,7 +50,7 @@ def client_info_line(cx: Context, session: Session) -> bytes:
         (b"ssub", b"%d" % len(session.shard_channels)),
         (b"multi", b"%d" % queued),
         (b"qbuf", b"%d" % input_bytes),
-        (b"qbuf-free", b"0"),
+        (b"qbuf-free", b"%d" % session.sink.input_room()),
         (b"argv-mem", b"%d" % argv_bytes),
         (b"multi-mem", b"%d" % queued_bytes),
         (b"rbs", b"0"),

@@ -6,6 +6,7 @@ pipelined waits in the kernel and in the parser.
 """
 
 import socket
+from contextlib import suppress
 from typing import Final
 
 from mypy_extensions import trait
@@ -22,6 +23,8 @@ from coordkit_server.session import GATE_AUTH, REPLY_ON, OutputSink, Session
 
 READ_SIZE: Final = 16 * 1024
 READ_SIZE_MAX: Final = 1024 * 1024
+# a larger room for reading shrinks again when it is not used
+READ_SIZE_TRIMMED: Final = 32 * 1024
 # replies of a pipeline are sent when so many chunks have gathered, so that a long pipeline streams
 FLUSH_CHUNKS: Final = 4096
 # and behind a reply as large as this
@@ -76,6 +79,8 @@ class Connection(Handler, Flushable, OutputSink):
         self._owner: Final = owner
         self._parser: Final = RequestParser(services.config.number("proto-max-bulk-len"))
         self._read_size: int = READ_SIZE
+        self._read_peak: int = 0  # largest read since the last trim
+        self._released: bool = False  # nothing is kept for a client that is silent
         self._unsent: list[bytes] = []  # taken from session.out, refused by the socket so far
         self._unsent_bytes: int = 0
         self._soft_since_us: int = 0
@@ -98,7 +103,8 @@ class Connection(Handler, Flushable, OutputSink):
         if self._executing:
             return
         try:
-            data = self._socket.recv(self._read_size)
+            room = self._room()
+            data = self._socket.recv(room)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -110,12 +116,34 @@ class Connection(Handler, Flushable, OutputSink):
             return
         self._stats.net_input_bytes += size
         self._stats.reads += 1
-        if size == self._read_size and size < READ_SIZE_MAX:
+        if size == room and size < READ_SIZE_MAX:
             self._read_size = size * 2
-        elif size < READ_SIZE and self._read_size > READ_SIZE:
-            self._read_size = READ_SIZE
+        elif room > self._read_size:
+            self._read_size = room
+        self._read_peak = max(self._read_peak, size)
+        self._released = False
         self._parser.feed(data)
         self._process()
+
+    def _room(self) -> int:
+        """Return how many bytes the next read may bring: more than usual while a large argument is coming."""
+        missing = self._parser.missing()
+        return min(missing, READ_SIZE_MAX) if missing > self._read_size else self._read_size
+
+    def input_room(self) -> int:
+        """Return how many bytes the next read may bring, 0 if nothing is kept for a silent client."""
+        return 0 if self._released else self._room()
+
+    def trim_input(self, *, silent: bool) -> None:
+        """Fit the room for reading to what came since the last trim; keep nothing for a `silent` client."""
+        peak = self._read_peak
+        self._read_peak = 0
+        if silent and peak == 0:
+            self._read_size = READ_SIZE
+            self._released = True
+            self._parser.forget_parsed()
+        elif self._read_size > READ_SIZE_TRIMMED and self._read_size // 2 > peak:
+            self._read_size = max(peak, READ_SIZE)
 
     def _process(self) -> None:
         """Execute the requests that are complete, then send the replies."""
@@ -390,6 +418,9 @@ class Connection(Handler, Flushable, OutputSink):
         self._closed = True
         self.session.closing = True
         self._loop.remove(self._fd)
+        if self._services.children.child_running():  # its copy of the socket would keep the connection open
+            with suppress(OSError):  # the peer was faster
+                self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
         self._owner.connection_closed(self)
 

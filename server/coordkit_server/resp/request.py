@@ -71,6 +71,16 @@ class RequestParser:
         """Return how many bytes are kept, those of the requests that were already returned included."""
         return self._chunked if self._chunks else len(self._data)
 
+    def missing(self) -> int:
+        """Return how many bytes must come at least before `next_request` can get on."""
+        return max(self._wanted - self.buffered(), 0)
+
+    def forget_parsed(self) -> None:
+        """Drop the bytes that were parsed and are kept only because nothing has come since."""
+        if self._pos == len(self._data) and not self._chunks:
+            self._data = b""
+            self._pos = 0
+
     def has_more(self) -> bool:
         """Return True if `next_request` was not yet asked to the end of what has arrived."""
         return not self._starved

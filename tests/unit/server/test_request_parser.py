@@ -142,3 +142,28 @@ def test_parser_before_auth_has_small_limits(stream: bytes, message: bytes) -> N
 )
 def test_split_args_reads_quotes_as_redis_does(line: bytes, words: list[bytes] | None) -> None:
     assert split_args(line) == words
+
+
+def test_parser_tells_how_much_of_a_large_argument_is_missing() -> None:
+    parser = RequestParser(1 << 20)
+    parser.feed(b"*2\r\n$4\r\nECHO\r\n$1000\r\n")
+    assert parser.next_request() is None
+    assert parser.missing() == 1002
+    parser.feed(b"x" * 600)
+    assert parser.next_request() is None
+    assert parser.missing() == 402
+    parser.feed(b"x" * 400 + b"\r\n")
+    assert parser.next_request() == [b"ECHO", b"x" * 1000]
+
+
+def test_parser_forgets_only_what_was_parsed() -> None:
+    parser = RequestParser(1 << 20)
+    parser.feed(b"PING\r\n")
+    assert parser.next_request() == [b"PING"]
+    parser.forget_parsed()
+    assert parser.received() == 0
+    parser.feed(b"PI")
+    assert parser.next_request() is None
+    parser.forget_parsed()
+    parser.feed(b"NG\r\n")
+    assert parser.next_request() == [b"PING"]
