@@ -65,11 +65,45 @@ def borrowed_endpoint(client: object | None) -> Endpoint:
     return BorrowedSettings(client)
 
 
+def borrowed_nodes(client: object | None) -> tuple[Address, ...]:
+    """The nodes of a cluster client of redis-py; none if it is no such client."""
+    if client is None:
+        return ()
+    from coordkit.transports.redis_py import borrowed_cluster
+
+    return borrowed_cluster(client)
+
+
+def blocking_transport(client: object | None, timeout_s: float, *, share: bool) -> Transport:
+    """What goes to the server of a redis-py client: through it, or over own connections."""
+    if share:
+        from coordkit.transports.shared import SharedTransport
+
+        return SharedTransport(client, timeout_s=timeout_s)
+    nodes = borrowed_nodes(client)
+    if nodes:
+        return ClusterTransport(nodes, timeout_s=timeout_s)
+    return SocketTransport(borrowed_endpoint(client), timeout_s=timeout_s)
+
+
+def asynchronous_transport(client: object | None, timeout_s: float, *, share: bool) -> AsyncTransport:
+    """The same for an asynchronous one."""
+    if share:
+        from coordkit.transports.shared import AsyncSharedTransport
+
+        return AsyncSharedTransport(client, timeout_s=timeout_s)
+    nodes = borrowed_nodes(client)
+    if nodes:
+        return AsyncClusterTransport(nodes, timeout_s=timeout_s)
+    return AsyncioTransport(borrowed_endpoint(client), timeout_s=timeout_s)
+
+
 class Client:
     """The toolkit for blocking callers.
 
     `Client(redis=redis.Redis(...))` borrows the settings of a client of yours, as `from_redis` does: the same server
-    and login over connections of its own.  What you pass is neither used nor closed.
+    and login over connections of its own.  What you pass is neither used nor closed.  With `share=True` everything
+    runs through your client instead: its pool, its retries, its timeouts; it is not closed either.
     """
 
     def __init__(
@@ -77,13 +111,14 @@ class Client:
         transport: Transport | None = None,
         *,
         redis: object | None = None,
+        share: bool = False,
         prefix: str = DEFAULT_PREFIX,
         timeout: Duration = DEFAULT_TIMEOUT_S,
         codec: Codec | None = None,
     ) -> None:
         timeout_s = to_seconds(timeout, name="timeout")
         if transport is None:
-            transport = SocketTransport(borrowed_endpoint(redis), timeout_s=timeout_s)
+            transport = blocking_transport(redis, timeout_s, share=share)
         self.keys = Keys.of(prefix)
         self.codec: Codec = codec or JsonCodec()
         self.identity = Identity(self.keys)
@@ -122,15 +157,17 @@ class Client:
         cls,
         client: object,
         *,
+        share: bool = False,
         prefix: str = DEFAULT_PREFIX,
         timeout: Duration = DEFAULT_TIMEOUT_S,
         codec: Codec | None = None,
     ) -> Self:
         """A client of the server that a `redis.Redis` talks to, with its login, on own connections.
 
-        The client that is passed is neither used nor closed.  Raises ConfigurationError if it names no one server.
+        The client that is passed is neither used nor closed; with `share` it is used for everything, and not closed.
+        Raises ConfigurationError if it names no server.
         """
-        return cls(redis=client, prefix=prefix, timeout=timeout, codec=codec)
+        return cls(redis=client, share=share, prefix=prefix, timeout=timeout, codec=codec)
 
     def lock(self, name: str, *, ttl: Duration = 30.0, renew: bool = True) -> Lock:
         """The lock `name`.  A holder that dies loses it after `ttl`; a living one renews it, unless `renew`
@@ -184,7 +221,8 @@ class AsyncClient:
     """The toolkit for asyncio and trio: it sees which of them runs.
 
     `AsyncClient(redis=redis.asyncio.Redis(...))` borrows the settings of a client of yours, as `from_redis` does: the
-    same server and login over connections of its own.  What you pass is neither used nor closed.
+    same server and login over connections of its own.  What you pass is neither used nor closed.  With `share=True`
+    everything runs through your client instead, on asyncio only: its pool, its retries; it is not closed either.
     """
 
     def __init__(
@@ -192,13 +230,14 @@ class AsyncClient:
         transport: AsyncTransport | None = None,
         *,
         redis: object | None = None,
+        share: bool = False,
         prefix: str = DEFAULT_PREFIX,
         timeout: Duration = DEFAULT_TIMEOUT_S,
         codec: Codec | None = None,
     ) -> None:
         timeout_s = to_seconds(timeout, name="timeout")
         if transport is None:
-            transport = AsyncioTransport(borrowed_endpoint(redis), timeout_s=timeout_s)
+            transport = asynchronous_transport(redis, timeout_s, share=share)
         self.keys = Keys.of(prefix)
         self.codec: Codec = codec or JsonCodec()
         self.identity = Identity(self.keys)
@@ -237,15 +276,17 @@ class AsyncClient:
         cls,
         client: object,
         *,
+        share: bool = False,
         prefix: str = DEFAULT_PREFIX,
         timeout: Duration = DEFAULT_TIMEOUT_S,
         codec: Codec | None = None,
     ) -> Self:
         """A client of the server that a `redis.asyncio.Redis` talks to, with its login, on own connections.
 
-        The client that is passed is neither used nor closed.  Raises ConfigurationError if it names no one server.
+        The client that is passed is neither used nor closed; with `share` it is used for everything, and not closed.
+        Raises ConfigurationError if it names no server.
         """
-        return cls(redis=client, prefix=prefix, timeout=timeout, codec=codec)
+        return cls(redis=client, share=share, prefix=prefix, timeout=timeout, codec=codec)
 
     def lock(self, name: str, *, ttl: Duration = 30.0, renew: bool = True) -> AsyncLock:
         """The lock `name`.  A holder that dies loses it after `ttl`; a living one renews it, unless `renew`

@@ -15,7 +15,7 @@ from coordkit.forks import forget_in_child
 from coordkit.scripts import Args, Keys, Script
 from coordkit.transports import loops
 from coordkit.transports.address import Address, Endpoint, opening, refused_login, unreachable
-from coordkit.transports.asyncio_subscriber import AsyncioSignal, AsyncioSubscriber
+from coordkit.transports.asyncio_subscriber import AsyncioSignal, AsyncioSubscriber, Stream, SubscriberLink
 from coordkit.transports.base import DEFAULT_TIMEOUT_S, AsyncSignal, Listener, SlownessWatcher, refusal
 from coordkit.transports.link import Link
 from coordkit.transports.loops import Future, Loop, Task, running_asyncio, running_loop
@@ -267,7 +267,7 @@ class AsyncioTransport:
         if state is None:
             for stale in [other for other in list(self._states) if other.is_closed()]:
                 self._states.pop(stale, None)
-            subscriber = AsyncioSubscriber(loop, str(self._endpoint), self._timeout_s, self.open_link)
+            subscriber = AsyncioSubscriber(loop, str(self._endpoint), self._timeout_s, self.open_stream)
             state = self._states[loop] = _LoopState(loop, subscriber)
         return state
 
@@ -318,6 +318,10 @@ class AsyncioTransport:
         if isinstance(self._endpoint, Address):
             return self._endpoint
         return await loops.in_thread(self._endpoint.resolve)
+
+    async def open_stream(self) -> Stream:
+        """A connection for subscriptions."""
+        return await self.open_link(SubscriberLink)
 
     async def open_link(self, make: Callable[[Loop, Address, float, SlownessWatcher | None], L]) -> L:
         """A new open connection, logged in.  Raises ServerUnavailable, ConfigurationError for a refused

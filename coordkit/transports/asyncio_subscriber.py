@@ -7,7 +7,7 @@ subscribed again, and each listener is told that there was a gap.
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, Protocol
 
 from coordkit.errors import CoordkitError, ServerUnavailable
 from coordkit.transports import loops
@@ -129,19 +129,37 @@ def _expire(waiter: Future[None]) -> None:
         waiter.set_result(None)
 
 
-OpenLink = Callable[[type[SubscriberLink]], Awaitable[SubscriberLink]]
+class Stream(Protocol):
+    """An open connection to listen on, such as a SubscriberLink."""
+
+    closed: bool
+
+    def start(self, on_reply: Callable[[Reply], None], on_end: Callable[[], None]) -> None:
+        """From now on replies are handed to `on_reply`; `on_end` is called when no more come."""
+        ...
+
+    def send(self, *argv: bytes | str) -> None:
+        """Send a command whose reply comes through the stream."""
+        ...
+
+    async def close(self) -> None:
+        """Close it."""
+        ...
+
+
+OpenStream = Callable[[], Awaitable[Stream]]
 
 
 class AsyncioSubscriber:
     """All subscriptions of one loop."""
 
-    def __init__(self, loop: Loop, address: str, timeout_s: float, open_link: OpenLink) -> None:
+    def __init__(self, loop: Loop, address: str, timeout_s: float, open_stream: OpenStream) -> None:
         self._loop = loop
         self._address = address
         self._timeout_s = timeout_s
-        self._open_link = open_link
+        self._open_stream = open_stream
         self._book = Subscriptions()
-        self._link: SubscriberLink | None = None
+        self._link: Stream | None = None
         self._connecting: Task[None] | None = None
         self._confirmations: dict[bytes, Future[None]] = {}
         self._sweep: Handle | None = None
@@ -208,7 +226,7 @@ class AsyncioSubscriber:
         try:
             while self._book.channels and not self._closed:
                 try:
-                    link = await self._open_link(SubscriberLink)
+                    link = await self._open_stream()
                 except CoordkitError as exc:
                     log.warning("subscriptions wait for the server: %s", exc)
                     await loops.sleep(pause_s * random.uniform(0.5, 1.0))

@@ -7,7 +7,7 @@ never send a command twice unasked.  The client that was passed is neither used 
 
 import ssl
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import redis
 import redis.asyncio
@@ -75,6 +75,32 @@ class BorrowedSettings:
     def _text(self, name: str) -> str | None:
         value = self._settings.get(name)
         return None if value is None else str(value)
+
+
+def borrowed_cluster(client: object) -> tuple[Address, ...]:
+    """The nodes that a cluster client of redis-py started with, each with the login it has now; none for others."""
+    if not isinstance(client, redis.RedisCluster | redis.asyncio.RedisCluster):
+        return ()
+    manager: Any = client.nodes_manager
+    settings: Mapping[str, Any] = getattr(manager, "connection_kwargs", None) or getattr(
+        client, "connection_kwargs", {}
+    )
+    provider = settings.get("credential_provider")
+    login = _credentials(provider) if provider is not None else (settings.get("username"), settings.get("password"))
+    tls = bool(settings.get("ssl")) or any(name in settings for name in TLS_OPTIONS)
+    nodes = [node for node in manager.startup_nodes.values() if node.host]
+    return tuple(
+        Address(
+            host=str(node.host),
+            port=int(node.port),
+            username=login[0] if len(login) > 1 else None,
+            password=login[-1],
+            client_name=settings.get("client_name"),
+            tls=tls,
+            tls_options={name: str(settings[name]) for name in TLS_OPTIONS if settings.get(name)} if tls else {},
+        )
+        for node in nodes
+    )
 
 
 def _credentials(provider: object) -> tuple[str, ...]:
