@@ -262,8 +262,6 @@ class Server(ServerControl, TurnHooks, ConnectionOwner, Barrier, Pulse):
         gc.disable()
         self.loop.run(self)
         self.settle()
-        for listener in self._listeners:
-            listener.close(self.loop)
         for connection in list(self._connections.values()):
             connection.flush()
             connection.close_now()
@@ -367,9 +365,16 @@ class Server(ServerControl, TurnHooks, ConnectionOwner, Barrier, Pulse):
             self.stop()
         return due_us
 
+    def _close_listeners(self) -> None:
+        """Refuse whoever wants to connect."""
+        for listener in self._listeners:
+            listener.close(self.loop)
+        self._listeners.clear()
+
     def stop(self) -> None:
-        """End the loop after this turn."""
+        """End the loop after this turn; from now on nobody can connect."""
         self._stopping = True
+        self._close_listeners()
         self.loop.stop()
 
     def shutdown(self, save: int, force: bool) -> bool:

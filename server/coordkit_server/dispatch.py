@@ -174,7 +174,7 @@ class Dispatcher(CommandRunner):
         reply = self._tracked_call(cx, row) if self._state.tracking else self.call(cx, row)
         if self._state.no_touch:
             self._state.hold_touches(False)
-        if self._state.ready and not self._serving:
+        if self._state.ready and not self._serving and not self.script_busy:
             self.serve_ready()
         return reply
 

@@ -7,7 +7,7 @@ from queue import Queue
 import pytest
 
 from tests.conftest import PeerFactory
-from tests.differential.client import RawClient, Reply
+from tests.differential.client import RawClient, Reply, pack
 from tests.peers import Peer
 
 ENDLESS = "while true do pcall(function() while true do end end) end"
@@ -118,3 +118,38 @@ def test_busy_script_is_not_killed_as_a_function(busy: Callable[[str], tuple[Pee
         assert text(client.call("FUNCTION", "KILL")).startswith(b"BUSY ")
         assert text(client.call("FUNCTION", "STATS")).startswith(b"BUSY ")
         assert client.call("SCRIPT", "KILL") == ("+", b"OK")
+
+
+# it ends once a client calls itself `enough`; in between others are answered
+WRITES_TWICE = """
+redis.call('rpush', KEYS[1], 'first')
+repeat until string.find(redis.call('client', 'list'), 'name=enough')
+redis.call('lpush', KEYS[1], 'second')
+"""
+
+
+@pytest.mark.parametrize("name", ["bundled", "redis"])
+def test_busy_script_is_not_seen_half_done_by_blocked_clients(start_peer: PeerFactory, name: str) -> None:
+    peer = start_peer(name, "--busy-reply-threshold", "10", "--enable-debug-command", "yes")
+    with RawClient(peer.host, peer.port) as waits, RawClient(peer.host, peer.port) as admin:
+        assert admin.call("DEBUG", "SET-DISABLE-DENY-SCRIPTS", 1) == ("+", b"OK")
+        waits.send(pack(["BLPOP", "k", 0]))
+        while b"blocked_clients:1" not in text(admin.call("INFO", "clients")):
+            pass
+        with RawClient(peer.host, peer.port) as writes:
+            writes.send(pack(["EVAL", WRITES_TWICE, 1, "k"]))
+            while admin.call("PING") == ("+", b"PONG"):
+                pass
+            admin.call("HELLO", 2, "SETNAME", "enough")
+            assert writes.read() == ("$", None)
+        assert waits.read() == ("*", (("$", b"k"), ("$", b"second")))
+
+
+def test_busy_server_that_shuts_down_lets_nobody_in(busy: Callable[[str], tuple[Peer, Queue[Reply]]]) -> None:
+    peer, replies = busy(ENDLESS_WRITER)
+    with RawClient(peer.host, peer.port) as admin:
+        with pytest.raises(ConnectionError):
+            admin.call("SHUTDOWN", "NOSAVE")
+        with pytest.raises(ConnectionRefusedError):
+            RawClient(peer.host, peer.port)
+    assert replies.get(timeout=10)[0] in ("closed", "-")  # the script ends with the server
