@@ -201,7 +201,7 @@ class Client:
 
     def statistics(self) -> HealthStatistics:
         """What the client has seen of its server so far."""
-        return self.backend.health.statistics()
+        return self.backend.statistics()
 
     def close(self) -> None:
         """Close all connections.  What is still held ends by itself."""
@@ -322,7 +322,7 @@ class AsyncClient:
 
     def statistics(self) -> HealthStatistics:
         """What the client has seen of its server so far."""
-        return self.backend.health.statistics()
+        return self.backend.statistics()
 
     async def aclose(self) -> None:
         """Close the connections of the running loop.  What is still held ends by itself."""

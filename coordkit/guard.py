@@ -1,4 +1,4 @@
-"""One guard a server: what is sent again and what is not, and how long a caller waits for a server that is
+"""One guard a client: what is sent again and what is not, and how long a caller waits for a server that is
 down.
 
 - Every call has one deadline: connecting, waiting for room, repeating and the pauses between are all inside it.
@@ -7,6 +7,7 @@ down.
 - A server that has never answered fails at once: the URL is probably wrong.
 - An outage that outlives one deadline, or slow answers in a row, open the breaker (`health.py`): calls fail at once.
   One probe in the background asks until the server answers; no caller pays for that.
+- Of a cluster each node has a breaker of its own, and calls for the others go on.
 """
 
 import math
@@ -19,18 +20,21 @@ from typing import Final, TypeVar
 import tenacity
 
 from coordkit.errors import CoordkitError, OutcomeUnknown, ServerUnavailable
-from coordkit.health import Health
+from coordkit.health import Health, HealthStatistics, together
 from coordkit.scripts import Arg, Args, Keys, Script
 from coordkit.telemetry import telemetry
 from coordkit.transports.base import (
     DEFAULT_TIMEOUT_S,
+    AsyncPlacing,
     AsyncSignal,
     AsyncTransport,
     Background,
     Listener,
+    Placing,
     Signal,
     Transport,
 )
+from coordkit.transports.slots import key_of
 
 PAUSE_FIRST_S: Final = 0.02
 PAUSE_MAX_S: Final = 0.25
@@ -43,15 +47,37 @@ T = TypeVar("T")
 
 
 class _GuardState:
-    """What both guards hold: the health of the server and the timeout of a call."""
+    """What both guards hold: the health of the server, or of each, and the timeout of a call."""
 
-    def __init__(self, name: str, timeout_s: float) -> None:
+    def __init__(self, transport: object, timeout_s: float) -> None:
+        name = str(transport)
         self.health = Health(timeout_s, name=name)
+        self._place_of = transport.place_of if isinstance(transport, Placing) else None
+        self._healths: dict[str, Health] = {}
         self._timeout_s = timeout_s
         self._telemetry = telemetry(name)
 
+    def statistics(self) -> HealthStatistics:
+        """What was seen of the server, or of all of them."""
+        return together([health.statistics() for health in (self.health, *list(self._healths.values()))])
+
+    def health_at(self, place: str) -> Health:
+        """The health of one of several servers."""
+        health = self._healths.get(place)
+        if health is None:
+            health = self._healths.setdefault(place, Health(self._timeout_s, place=place))
+        return health
+
+    def _health_of(self, key: bytes | None) -> Health:
+        """The health of the server that the key's commands go to."""
+        if self._place_of is None or self.health.forced:
+            return self.health
+        place = self._place_of(key)
+        return self.health if place is None else self.health_at(place)
+
     def _next_pause_s(
         self,
+        health: Health,
         failure: ServerUnavailable | OutcomeUnknown,
         *,
         attempt: int,
@@ -61,13 +87,13 @@ class _GuardState:
     ) -> float | None:
         """How long to wait before the call is tried again; None: its caller gets the failure."""
         deadline_s = started_s + self._timeout_s
-        if self.health.may_repeat(failure, idempotent=idempotent):
+        if health.may_repeat(failure, idempotent=idempotent):
             pause = min(PAUSE_FIRST_S * 2.0 ** min(attempt, 8), PAUSE_MAX_S) * random.uniform(0.5, 1.0)
             if now_s + pause < deadline_s:
-                self.health.retries += 1
+                health.retries += 1
                 return pause
             now_s = deadline_s  # no time is left for another attempt
-        self.health.gave_up(failure, started_s=started_s, now_s=now_s, deadline_s=deadline_s)
+        health.gave_up(failure, started_s=started_s, now_s=now_s, deadline_s=deadline_s)
         return None
 
 
@@ -91,11 +117,11 @@ class Guard(_GuardState):
     """A blocking backend that repeats what may be repeated."""
 
     def __init__(self, transport: Transport, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-        super().__init__(str(transport), timeout_s)
+        super().__init__(transport, timeout_s)
         self.transport = transport
         self._monotonic = transport.monotonic
         self._probing = threading.Lock()
-        self._probe: threading.Thread | None = None
+        self._probes: dict[str | None, threading.Thread] = {}
         self._probe_pid = 0
         self._closed = threading.Event()
 
@@ -109,22 +135,25 @@ class Guard(_GuardState):
     def _call(self, script: Script[object], keys: Keys, args: Args) -> object:
         return self._guarded(
             lambda deadline_s, age_ms: self.transport.call(script, keys, repeated(script, args, age_ms), deadline_s),
+            key=keys[0] if keys else None,
             idempotent=script.idempotent,
         )
 
     def execute(self, argv: Sequence[Arg], *, idempotent: bool = False) -> object:
         """The reply of one command, in plain form.  Say `idempotent` if it may be sent twice."""
-        return self._guarded(lambda deadline_s, _: self.transport.execute(argv, deadline_s), idempotent=idempotent)
+        return self._guarded(
+            lambda deadline_s, _: self.transport.execute(argv, deadline_s), key=key_of(argv), idempotent=idempotent
+        )
 
     def publish(self, channel: bytes, payload: bytes) -> int:
         """How many clients got the message."""
         return self._guarded(
-            lambda deadline_s, _: self.transport.publish(channel, payload, deadline_s), idempotent=False
+            lambda deadline_s, _: self.transport.publish(channel, payload, deadline_s), key=channel, idempotent=False
         )
 
     def subscribe(self, channel: bytes, listener: Listener, topic: bytes | None = None) -> bool:
         """Listen; comes back when the server confirmed.  True if the channel was not listened to before."""
-        self._admit()
+        self._admit(self._health_of(channel))
         return self.transport.subscribe(channel, listener, topic)
 
     def listen(self, channel: bytes, listener: Listener, topic: bytes | None = None) -> bool:
@@ -154,21 +183,22 @@ class Guard(_GuardState):
     def close(self) -> None:
         """Close all connections."""
         self._closed.set()
-        probe = self._probe
+        probes = list(self._probes.values()) if self._probe_pid == os.getpid() else []
         self.transport.close()
-        if probe is not None and self._probe_pid == os.getpid() and probe is not threading.current_thread():
-            probe.join(self._timeout_s)
+        for probe in probes:
+            if probe is not threading.current_thread():
+                probe.join(self._timeout_s)
 
-    def _admit(self) -> None:
-        if self.health.troubled:
-            if self.health.open:
-                self._ensure_probe()
-            self.health.admit(self._monotonic())
-
-    def _guarded(self, send: Callable[[float, int], T], *, idempotent: bool) -> T:
-        health = self.health
+    def _admit(self, health: Health) -> None:
         if health.troubled:
-            self._admit()
+            if health.open:
+                self._ensure_probe(health)
+            health.admit(self._monotonic())
+
+    def _guarded(self, send: Callable[[float, int], T], *, key: bytes | None, idempotent: bool) -> T:
+        health = self._health_of(key)
+        if health.troubled:
+            self._admit(health)
         started_s = attempt_s = self._monotonic()
         attempt, unknown = 0, False
         while True:
@@ -180,33 +210,37 @@ class Guard(_GuardState):
                 now_s = self._monotonic()
                 while pause is None or health.open:  # whoever is under way waits for the probe, up to the deadline
                     pause = self._next_pause_s(
-                        failure, attempt=attempt, idempotent=idempotent, started_s=started_s, now_s=now_s
+                        health, failure, attempt=attempt, idempotent=idempotent, started_s=started_s, now_s=now_s
                     )
                     if health.open:
-                        self._ensure_probe()
+                        self._ensure_probe(health)
                     if pause is None:
                         raise _final(failure, unknown=unknown) from failure
                     self.transport.sleep(pause)
                     attempt += 1
                     attempt_s = now_s = self._monotonic()
+                    health = self._health_of(key)  # another node may have it now
             else:
                 now_s = self._monotonic()
                 if health.troubled or now_s - attempt_s > health.slow_s:
                     health.succeeded(started_s=attempt_s, now_s=now_s)
                 return reply
 
-    def _ensure_probe(self) -> None:
+    def _ensure_probe(self, health: Health) -> None:
         """One thread probes, in this process, until the server is back."""
         with self._probing:
             if self._closed.is_set():
                 return
-            if self._probe is not None and self._probe_pid == os.getpid() and self._probe.is_alive():
+            if self._probe_pid != os.getpid():
+                self._probe_pid, self._probes = os.getpid(), {}
+            probe = self._probes.get(health.place)
+            if probe is not None and probe.is_alive():
                 return
-            self._probe_pid = os.getpid()
-            self._probe = threading.Thread(target=self._probe_until_back, name="coordkit-probe", daemon=True)
-            self._probe.start()
+            probe = threading.Thread(target=self._probe_until_back, args=(health,), name="coordkit-probe", daemon=True)
+            self._probes[health.place] = probe
+            probe.start()
 
-    def _probe_until_back(self) -> None:
+    def _probe_until_back(self, health: Health) -> None:
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(CoordkitError),
             wait=tenacity.wait_random_exponential(multiplier=PROBE_FIRST_S, max=PROBE_MAX_S),
@@ -215,29 +249,33 @@ class Guard(_GuardState):
             reraise=True,
         )
         try:
-            retrying(self.transport.probe, self.health.slow_s)
+            retrying(self.transport.probe, health.slow_s, health.place)
         except CoordkitError:
             return  # closed meanwhile
-        self.health.back(self._monotonic())
+        health.back(self._monotonic())
 
 
 class AsyncGuard(_GuardState):
     """An asynchronous backend that repeats what may be repeated."""
 
     def __init__(self, transport: AsyncTransport, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-        super().__init__(str(transport), timeout_s)
+        super().__init__(transport, timeout_s)
         self.transport = transport
         self._monotonic = transport.monotonic
         self._transport_call = transport.call
-        self._probe: Background | None = None
-        transport.watch(self.health)
+        self._probes: dict[str | None, Background] = {}
+        if isinstance(transport, AsyncPlacing):
+            transport.watch_places(self.health_at)
+        else:
+            transport.watch(self.health)
 
     async def call(self, script: Script[object], keys: Keys, args: Args) -> object:
         """The reply of the script, in plain form."""
         if self._telemetry is not None:
             with self._telemetry.call(script.name):
                 return await self._call(script, keys, args)
-        if self.health.troubled:
+        health = self.health if self._place_of is None else self._health_of(keys[0])
+        if health.troubled:
             return await self._call(script, keys, args)
         started_s = self._monotonic()
         try:
@@ -257,6 +295,7 @@ class AsyncGuard(_GuardState):
         """The same where something is to be looked at: health, or a first attempt that failed."""
         return await self._guarded(
             lambda deadline_s, age_ms: self.transport.call(script, keys, repeated(script, args, age_ms), deadline_s),
+            key=keys[0] if keys else None,
             idempotent=script.idempotent,
             failure=failure,
             started_s=started_s,
@@ -265,18 +304,18 @@ class AsyncGuard(_GuardState):
     async def execute(self, argv: Sequence[Arg], *, idempotent: bool = False) -> object:
         """The reply of one command, in plain form.  Say `idempotent` if it may be sent twice."""
         return await self._guarded(
-            lambda deadline_s, _: self.transport.execute(argv, deadline_s), idempotent=idempotent
+            lambda deadline_s, _: self.transport.execute(argv, deadline_s), key=key_of(argv), idempotent=idempotent
         )
 
     async def publish(self, channel: bytes, payload: bytes) -> int:
         """How many clients got the message."""
         return await self._guarded(
-            lambda deadline_s, _: self.transport.publish(channel, payload, deadline_s), idempotent=False
+            lambda deadline_s, _: self.transport.publish(channel, payload, deadline_s), key=channel, idempotent=False
         )
 
     async def subscribe(self, channel: bytes, listener: Listener, topic: bytes | None = None) -> bool:
         """Listen; comes back when the server confirmed.  True if the channel was not listened to before."""
-        self._admit()
+        self._admit(self._health_of(channel))
         return await self.transport.subscribe(channel, listener, topic)
 
     def listen(self, channel: bytes, listener: Listener, topic: bytes | None = None) -> bool:
@@ -311,43 +350,46 @@ class AsyncGuard(_GuardState):
 
     async def aclose(self) -> None:
         """Close the connections of the running loop."""
-        if self._probe is not None:
-            self._probe.cancel()
+        for probe in list(self._probes.values()):
+            probe.cancel()
         await self.transport.aclose()
 
-    def _admit(self) -> None:
-        if self.health.troubled:
-            if self.health.open:
-                self._ensure_probe()
-            self.health.admit(self._monotonic())
+    def _admit(self, health: Health) -> None:
+        if health.troubled:
+            if health.open:
+                self._ensure_probe(health)
+            health.admit(self._monotonic())
 
     async def _guarded(
         self,
         send: Callable[[float, int], Awaitable[T]],
         *,
         idempotent: bool,
+        key: bytes | None = None,
         failure: ServerUnavailable | OutcomeUnknown | None = None,
         started_s: float | None = None,
     ) -> T:
         """The result of `send`, sent again as often as is right; `failure` is that of a first attempt."""
-        health = self.health
+        health = self._health_of(key)
         if started_s is None:
             started_s = self._monotonic()
         if failure is None:
-            self._admit()
+            self._admit(health)
         attempt, unknown = 0, False
         while True:
             if failure is not None:
                 unknown = unknown or isinstance(failure, OutcomeUnknown)
+                now_s = self._monotonic()
                 pause = self._next_pause_s(
-                    failure, attempt=attempt, idempotent=idempotent, started_s=started_s, now_s=self._monotonic()
+                    health, failure, attempt=attempt, idempotent=idempotent, started_s=started_s, now_s=now_s
                 )
                 if health.open:
-                    self._ensure_probe()
+                    self._ensure_probe(health)
                 if pause is None:
                     raise _final(failure, unknown=unknown) from failure
                 await self.transport.sleep(pause)
                 attempt += 1
+                health = self._health_of(key)  # another node may have it now
                 if health.open:
                     continue  # whoever is under way waits for the probe, up to the deadline
             attempt_s = self._monotonic()
@@ -360,16 +402,17 @@ class AsyncGuard(_GuardState):
                     health.succeeded(started_s=attempt_s, now_s=self._monotonic())
                 return reply
 
-    def _ensure_probe(self) -> None:
+    def _ensure_probe(self, health: Health) -> None:
         """One task probes until the server is back: on whichever loop a call found the breaker open."""
-        if self._probe is None or not self._probe.running():
-            self._probe = self.transport.spawn(self._probe_until_back)
+        probe = self._probes.get(health.place)
+        if probe is None or not probe.running():
+            self._probes[health.place] = self.transport.spawn(lambda: self._probe_until_back(health))
 
-    async def _probe_until_back(self) -> None:
+    async def _probe_until_back(self, health: Health) -> None:
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(CoordkitError),
             wait=tenacity.wait_random_exponential(multiplier=PROBE_FIRST_S, max=PROBE_MAX_S),
             sleep=self.transport.sleep,
         )
-        await retrying(self.transport.probe, self.health.slow_s)
-        self.health.back(self._monotonic())
+        await retrying(self.transport.probe, health.slow_s, health.place)
+        health.back(self._monotonic())

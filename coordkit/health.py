@@ -1,4 +1,4 @@
-"""What is known about one server: whether calls may be tried, and whether an outage has begun or ended.
+"""What is known about a server, or a node of a cluster: may calls be tried, has an outage begun or ended?
 
 Rules of the room: no I/O; the time is an argument.  Shared by all primitives of a client, all threads and loops.
 
@@ -10,6 +10,7 @@ Rules of the room: no I/O; the time is an argument.  Shared by all primitives of
 
 import logging
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -47,27 +48,47 @@ class HealthStatistics:
     openings: int
 
 
+STATES: Final = ("closed", "troubled", "open", "forced")
+"""From well to ill."""
+
+
+def together(parts: Sequence[HealthStatistics]) -> HealthStatistics:
+    """The sum of several, in the worst of their states."""
+    counts = (
+        sum(getattr(part, name) for part in parts)
+        for name in ("retries", "unavailable", "unknown", "slow", "rejected", "openings")
+    )
+    return HealthStatistics(max((part.state for part in parts), key=STATES.index), *counts)
+
+
 class Health:
     """The breaker of one server, and its counts."""
 
     __slots__ = (
-        *("_forced", "_good_s", "_name", "_opened_s", "_reached", "_recent", "open", "slow_s", "troubled"),
+        *("_forced", "_good_s", "_name", "_opened_s", "_reached", "_recent", "open", "place", "slow_s", "troubled"),
         *("openings", "rejected", "retries", "slow", "unavailable", "unknown"),
     )
 
-    def __init__(self, timeout_s: float, *, name: str = "the server") -> None:
+    def __init__(self, timeout_s: float, *, name: str = "the server", place: str | None = None) -> None:
         self.troubled = True
         """False while all that was heard of the server lately was good: then nobody needs to ask further."""
         self.open = False
         """Whether calls fail at once."""
         self.slow_s = min(SLOW_S, timeout_s / 2)
-        self._name = name
-        self._reached = False
+        self.place = place
+        """Which of several servers this is; they are known by what one of them has said, so it is no wrong address."""
+        self._name = name if place is None else place
+        self._reached = place is not None
         self._recent: deque[bool] = deque(maxlen=WINDOW)
         self._good_s = 0.0
         self._opened_s = 0.0
         self._forced: Failure | None = None
         self.retries = self.unavailable = self.unknown = self.slow = self.rejected = self.openings = 0
+
+    @property
+    def forced(self) -> bool:
+        """Whether a test makes every call fail."""
+        return self._forced is not None
 
     def admit(self, now_s: float) -> None:
         """Comes back if a call may be tried.  Raises ServerUnavailable while the breaker is open."""

@@ -71,6 +71,8 @@ class AsyncioTransport:
         self._link: Link | None = None  # the link of the loop that was used last
         self._states: dict[Loop, _LoopState] = {}
         self._watcher: SlownessWatcher | None = None
+        self.on_deaf: Callable[[], None] | None = None
+        """Called when a connection on which somebody listens is lost."""
         forget_in_child(self._forget)
 
     def __str__(self) -> str:
@@ -134,7 +136,7 @@ class AsyncioTransport:
         assert isinstance(receivers, int)
         return receivers
 
-    async def probe(self, timeout_s: float) -> None:
+    async def probe(self, timeout_s: float, place: str | None = None) -> None:  # noqa: ARG002 - there is one place only
         """Comes back if the server answers in time; a connection that stays silent is given up."""
         state = self._state()
         deadline_s = time.monotonic() + timeout_s
@@ -191,6 +193,10 @@ class AsyncioTransport:
     def listen(self, channel: bytes, listener: Listener, topic: bytes | None = None) -> bool:
         """Whether the channel is open already; then the listener is in.  Never waits."""
         return self._state().subscriber.listen(channel, listener, topic)
+
+    def hears(self, channel: bytes) -> bool:
+        """Whether the channel is open."""
+        return self._state().subscriber.hears(channel)
 
     def unsubscribe(self, channel: bytes, listener: Listener, topic: bytes | None = None) -> None:
         """Stop listening; never waits."""
@@ -267,7 +273,7 @@ class AsyncioTransport:
         if state is None:
             for stale in [other for other in list(self._states) if other.is_closed()]:
                 self._states.pop(stale, None)
-            subscriber = AsyncioSubscriber(loop, str(self._endpoint), self._timeout_s, self.open_stream)
+            subscriber = AsyncioSubscriber(loop, str(self._endpoint), self._timeout_s, self.open_stream, self.on_deaf)
             state = self._states[loop] = _LoopState(loop, subscriber)
         return state
 

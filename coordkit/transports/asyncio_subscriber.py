@@ -153,11 +153,19 @@ OpenStream = Callable[[], Awaitable[Stream]]
 class AsyncioSubscriber:
     """All subscriptions of one loop."""
 
-    def __init__(self, loop: Loop, address: str, timeout_s: float, open_stream: OpenStream) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        address: str,
+        timeout_s: float,
+        open_stream: OpenStream,
+        on_deaf: Callable[[], None] | None = None,
+    ) -> None:
         self._loop = loop
         self._address = address
         self._timeout_s = timeout_s
         self._open_stream = open_stream
+        self._on_deaf = on_deaf
         self._book = Subscriptions()
         self._link: Stream | None = None
         self._connecting: Task[None] | None = None
@@ -183,6 +191,10 @@ class AsyncioSubscriber:
     def listen(self, name: bytes, listener: Listener, topic: bytes | None) -> bool:
         """Whether the channel is open already; then the listener is in."""
         return self._book.add_if_open(name, listener, topic)
+
+    def hears(self, name: bytes) -> bool:
+        """Whether the channel is open."""
+        return self._book.is_open(name)
 
     def unsubscribe(self, name: bytes, listener: Listener, topic: bytes | None) -> None:
         """Stop listening.  A channel that waiters share is kept for a while, in case one comes back to it."""
@@ -257,6 +269,8 @@ class AsyncioSubscriber:
         if self._book.channels and not self._closed:
             log.warning("the subscription connection to %s was lost; it is being opened again", self._address)
             self._connect_soon()
+            if self._on_deaf is not None:
+                self._on_deaf()
 
     def _drop_idle(self) -> None:
         """Drop what is due, and come back for what lingers."""

@@ -7,7 +7,7 @@ not run.
 """
 
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from coordkit.errors import CoordkitError, OutcomeForgotten, ServerError, ServerUnavailable
 from coordkit.scripts import Args, Keys, Script
@@ -176,6 +176,24 @@ class SlownessWatcher(Protocol):
         ...
 
 
+@runtime_checkable
+class Placing(Protocol):
+    """A transport to several servers, each of which may fail alone."""
+
+    def place_of(self, key: bytes | None) -> str | None:
+        """The server that serves the key (None: any command without one), as far as is known."""
+        ...
+
+
+@runtime_checkable
+class AsyncPlacing(Placing, Protocol):
+    """The same, of the asynchronous kind."""
+
+    def watch_places(self, watcher_at: Callable[[str], SlownessWatcher]) -> None:
+        """Tell the watcher of a server of its answers that take long."""
+        ...
+
+
 class Background(Protocol):
     """Work that goes on beside all callers."""
 
@@ -206,8 +224,10 @@ class Transport(Backend, Protocol):
         """How many clients got the message."""
         ...
 
-    def probe(self, timeout_s: float) -> None:
+    def probe(self, timeout_s: float, place: str | None = None) -> None:
         """Comes back if the server answers in time; a connection that stays silent is given up.
+
+        With several places, as `Placing` names them, it is the one at `place` that has to answer.
 
         Raises ServerUnavailable, OutcomeUnknown.
         """
@@ -236,8 +256,10 @@ class AsyncTransport(AsyncBackend, Protocol):
         """How many clients got the message."""
         ...
 
-    async def probe(self, timeout_s: float) -> None:
+    async def probe(self, timeout_s: float, place: str | None = None) -> None:
         """Comes back if the server answers in time; a connection that stays silent is given up.
+
+        With several places, as `Placing` names them, it is the one at `place` that has to answer.
 
         Raises ServerUnavailable, OutcomeUnknown.
         """

@@ -145,7 +145,7 @@ class SharedTransport(SocketTransport):
         except THEIRS as exc:
             raise mapped(exc, str(self)) from exc
 
-    def probe(self, timeout_s: float) -> None:
+    def probe(self, timeout_s: float, place: str | None = None) -> None:  # noqa: ARG002 - there is one place only
         """Comes back if the server answers."""
         with contextlib.suppress(ServerError):
             self.execute(("PING",), time.monotonic() + timeout_s)
@@ -229,7 +229,7 @@ class AsyncSharedTransport(AsyncioTransport):
             if self._watcher is not None and now_s - started_s > self._watcher.slow_s:
                 self._watcher.heard_slow(1, now_s)
 
-    async def probe(self, timeout_s: float) -> None:
+    async def probe(self, timeout_s: float, place: str | None = None) -> None:  # noqa: ARG002 - one place only
         """Comes back if the server answers in time."""
         with contextlib.suppress(ServerError):
             await self.execute(("PING",), time.monotonic() + timeout_s)

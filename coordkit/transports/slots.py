@@ -4,6 +4,7 @@ redis+cluster://[[user]:password@]host[:port][,host[:port]...]
 """
 
 import binascii
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit
@@ -31,6 +32,17 @@ KEYLESS: Final = frozenset(
     }
 )
 """Commands that any node answers; the second word of all others is a key."""
+
+
+Argv = Sequence[bytes | str | int | float]
+
+
+def key_of(argv: Argv) -> bytes | None:
+    """The key that decides where a command goes, None if any node will do."""
+    if str(argv[0]).upper() in KEYLESS or len(argv) < 2:
+        return None
+    key = argv[1]
+    return key if isinstance(key, bytes) else str(key).encode()
 
 
 def slot_of(key: bytes) -> int:
@@ -71,6 +83,12 @@ class SlotMap:
         self.nodes: list[Address] = []
         """The nodes that hold slots."""
         self._owners: list[Address | None] = [None] * SLOTS
+        self._doubted: Address | None = None
+
+    def doubt(self, node: Address) -> None:
+        """The node did not answer: the map may be wrong, and others are asked for it first."""
+        self._doubted = node
+        self.stale = True
 
     def learn(self, reply: object, asked: Address) -> None:
         """The map as CLUSTER SLOTS tells it; a node without a host is the one that was asked.
@@ -90,8 +108,19 @@ class SlotMap:
         self._owners, self.nodes, self.stale = owners, nodes, False
 
     def candidates(self) -> list[Address]:
-        """Whom to ask for the map: the nodes that are known, then the seeds."""
-        return [*self.nodes, *(seed for seed in self.seeds if seed not in self.nodes)]
+        """Whom to ask for the map: the nodes that are known, then the seeds; last the one that did not answer."""
+        nodes = [*self.nodes, *(seed for seed in self.seeds if seed not in self.nodes)]
+        return sorted(nodes, key=lambda node: node == self._doubted)
+
+    def knows(self, key: bytes | None) -> bool:
+        """Whether there is a node to send the key's commands to, perhaps not the right one any more."""
+        return bool(self.nodes) if key is None else self._owners[slot_of(key)] is not None
+
+    def node_of(self, key: bytes | None) -> Address:
+        """The node for the key's commands; any node for None.  Raises ServerUnavailable if nobody is known."""
+        if key is not None:
+            return self.owner(slot_of(key))
+        return self.nodes[0] if self.nodes else self.seeds[0]
 
     def owner(self, slot: int) -> Address:
         """The node that holds the slot.  Raises ServerUnavailable if nobody is known to."""

@@ -12,7 +12,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from coordkit.errors import CoordkitError, OutcomeUnknown, ServerError, ServerUnavailable
 from coordkit.forks import forget_in_child
@@ -143,6 +143,8 @@ class SocketTransport:
         self._subscriber: SocketSubscriber | None = None
         self._lock = threading.Lock()
         self._closed = False
+        self.on_deaf: Callable[[], None] | None = None
+        """Called when a connection on which somebody listens is lost, by the thread that listens."""
         forget_in_child(self._forget)
 
     def __str__(self) -> str:
@@ -187,7 +189,7 @@ class SocketTransport:
         assert isinstance(receivers, int)
         return receivers
 
-    def probe(self, timeout_s: float) -> None:
+    def probe(self, timeout_s: float, place: str | None = None) -> None:  # noqa: ARG002 - there is one place only
         """Comes back if the server answers in time."""
         deadline_s = time.monotonic() + timeout_s
         connection = self._take(deadline_s)
@@ -203,13 +205,19 @@ class SocketTransport:
         """Listen; comes back when the server confirmed.  True if the channel was not listened to before."""
         with self._lock:
             if self._subscriber is None:
-                self._subscriber = SocketSubscriber(str(self._endpoint), self._timeout_s, self._open_socket)
+                self._subscriber = SocketSubscriber(
+                    str(self._endpoint), self._timeout_s, self._open_socket, self.on_deaf
+                )
             subscriber = self._subscriber
         return subscriber.subscribe(channel, listener, topic)
 
     def listen(self, channel: bytes, listener: Listener, topic: bytes | None = None) -> bool:
         """Whether the channel is open already; then the listener is in.  Never waits."""
         return self._subscriber is not None and self._subscriber.listen(channel, listener, topic)
+
+    def hears(self, channel: bytes) -> bool:
+        """Whether the channel is open."""
+        return self._subscriber is not None and self._subscriber.hears(channel)
 
     def unsubscribe(self, channel: bytes, listener: Listener, topic: bytes | None = None) -> None:
         """Stop listening; never waits."""

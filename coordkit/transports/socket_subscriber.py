@@ -59,10 +59,17 @@ class ThreadSignal:
 class SocketSubscriber:
     """All subscriptions of one blocking client."""
 
-    def __init__(self, address: str, timeout_s: float, open_socket: Callable[[], socket.socket]) -> None:
+    def __init__(
+        self,
+        address: str,
+        timeout_s: float,
+        open_socket: Callable[[], socket.socket],
+        on_deaf: Callable[[], None] | None = None,
+    ) -> None:
         self._address = address
         self._timeout_s = timeout_s
         self._open_socket = open_socket
+        self._on_deaf = on_deaf
         self._lock = threading.Lock()  # guards the book, the confirmations and the outbox
         self._book = Subscriptions()
         self._confirmations: dict[bytes, threading.Event] = {}
@@ -104,6 +111,11 @@ class SocketSubscriber:
         """Whether the channel is open already; then the listener is in."""
         with self._lock:
             return self._book.add_if_open(name, listener, topic)
+
+    def hears(self, name: bytes) -> bool:
+        """Whether the channel is open."""
+        with self._lock:
+            return self._book.is_open(name)
 
     def unsubscribe(self, name: bytes, listener: Listener, topic: bytes | None) -> None:
         """Stop listening.  A channel that waiters share is kept for a while, in case one comes back to it."""
@@ -153,6 +165,8 @@ class SocketSubscriber:
                 with self._lock:
                     self._connected = False
                     self._book.lost()
+                if self._on_deaf is not None and self._wanted():
+                    self._on_deaf()
         self._wake_in.close()
 
     def _wanted(self) -> bool:

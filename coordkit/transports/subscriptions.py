@@ -67,6 +67,11 @@ class Subscriptions:
         self.add(name, listener, topic)
         return True
 
+    def is_open(self, name: bytes) -> bool:
+        """Whether the channel is confirmed."""
+        channel = self.channels.get(name)
+        return channel is not None and channel.confirmed
+
     def remove(self, name: bytes, listener: Listener, topic: bytes | None, *, now_s: float) -> bool:
         """Whether the channel has lost its last listener."""
         channel = self.channels.get(name)

@@ -1,4 +1,6 @@
-"""A real cluster of three masters and three replicas: every primitive, a slot on its way, a master that is killed."""
+"""Real clusters of three masters and three replicas, of Redis and of Valkey: every primitive, also by shared clients
+and on trio, a slot on its way, a master that is killed while others listen on it.
+"""
 
 import asyncio
 import contextlib
@@ -6,14 +8,20 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import redis
+import redis.asyncio
+import trio
 
 from coordkit import GCRA, AsyncClient, Client, CoordkitError, Queue
 from coordkit.keys import Keys
+from coordkit.pubsub.channel import Subscription
+from coordkit.pubsub.message import Gap, Message
 from coordkit.transports.slots import slot_of
-from tests.peers import Peer, PeerMissing, free_port, start_redis
-from tests.programs import program
+from tests.peers import STARTERS, Peer, PeerMissing, free_port
+from tests.programs import missing, program
 
 pytestmark = [pytest.mark.peers, pytest.mark.timeout(120)]
 
@@ -38,8 +46,8 @@ def says(node: Peer, fact: bytes, *words: str) -> bool:
     return False
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[list[Peer]]:
+@pytest.fixture(params=["redis", "valkey"])
+def cluster(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[list[Peer]]:
     """Six nodes that serve all slots, masters first."""
     nodes: list[Peer] = []
     try:
@@ -51,7 +59,7 @@ def cluster(tmp_path: Path) -> Iterator[list[Peer]]:
                 *("--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-config-file", "nodes"),
                 *("--repl-diskless-sync-delay", "0"),
             )
-            nodes.append(start_redis(tmp_path / str(number), *options, port=port))
+            nodes.append(STARTERS[request.param](tmp_path / str(number), *options, port=port))
         hosts = [f"127.0.0.1:{node.port}" for node in nodes]
         command = (program("redis-cli"), "--cluster", "create", *hosts, "--cluster-replicas", "1", "--cluster-yes")
         subprocess.run(command, check=True, capture_output=True, timeout=60)
@@ -62,7 +70,7 @@ def cluster(tmp_path: Path) -> Iterator[list[Peer]]:
             soon(lambda replica=replica: says(replica, b"master_link_status:up", "INFO", "replication"))  # type: ignore[misc]
         yield nodes
     except PeerMissing as reason:
-        pytest.skip(str(reason))
+        missing(str(reason))
     finally:
         for node in nodes:
             node.stop()
@@ -72,7 +80,7 @@ def url_of(nodes: list[Peer]) -> str:
     return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in nodes)
 
 
-async def everything(ck: AsyncClient) -> None:
+async def everything(ck: AsyncClient, listeners: int | None = 1) -> None:
     """Each primitive, with keys on all nodes."""
     names = [f"name{number}" for number in range(20)]
     leases = [await ck.lock(name, ttl=1.0).acquire(timeout=5) for name in names]
@@ -82,7 +90,7 @@ async def everything(ck: AsyncClient) -> None:
         lease.check()
         assert await lease.release()
     async with ck.channel("news").subscribe() as messages:
-        assert await ck.channel("news").publish("hello") == 1
+        assert await ck.channel("news").publish("hello") == listeners or listeners is None
         async for message in messages:
             assert getattr(message, "data", None) == "hello"
             break
@@ -96,7 +104,10 @@ async def test_every_primitive_works_on_a_cluster_through_a_reshard_and_a_failov
         await everything(ck)
         await waiters_are_woken(ck, url)
         await slots_on_their_way_are_followed(ck, cluster)
-        await the_death_of_a_master_is_survived(ck, cluster)
+        await a_shared_client_works(url)
+        await asyncio.to_thread(trio.run, trio_works, url)
+        with Client.from_url(url, timeout=5) as blocking:
+            await the_death_of_a_master_is_survived(ck, blocking, cluster)
     with Client.from_url(url, timeout=5) as blocking:
         for number in range(20):
             with blocking.lock(f"other{number}").hold(timeout=5):
@@ -145,11 +156,84 @@ def word_in(slot: int) -> str:
     return next(str(number) for number in range(1_000_000) if slot_of(b"%d" % number) == slot)
 
 
-async def the_death_of_a_master_is_survived(ck: AsyncClient, nodes: list[Peer]) -> None:
-    """After a master was killed its replica serves its slots; no call outlasts its deadline meanwhile."""
+async def a_shared_client_works(url: str) -> None:
+    """The same through the cluster clients of redis-py, and over their borrowed settings."""
+    host, port = url.removeprefix("redis+cluster://").split(",")[0].split(":")
+    theirs: Any = redis.asyncio.RedisCluster(host=host, port=int(port))
+    blocking: Any = redis.RedisCluster(host=host, port=int(port), decode_responses=True)
+    async with AsyncClient(redis=theirs, share=True) as ck, AsyncClient.from_redis(theirs) as own:
+        assert "cluster" in str(own.backend.transport)
+        await everything(ck, listeners=None)
+        await waiters_are_woken(ck, url)
+        async with own.lock("borrowed").hold(timeout=5):
+            pass
+    with Client(redis=blocking, share=True) as one, one.channel("news").subscribe() as messages:
+        with one.lock("shared").hold(timeout=5):
+            assert one.limiter("api", GCRA(10, 60)).check("shared")
+        one.channel("news").publish("hello")
+        assert getattr(messages.get(5), "data", None) == "hello"
+    assert await theirs.ping()
+    assert blocking.ping()
+    await theirs.aclose()
+    blocking.close()
+
+
+async def trio_works(url: str) -> None:
+    """Locks, limits and channels on trio."""
+    async with AsyncClient.from_url(url, timeout=5) as ck:
+        for number in range(10):
+            async with ck.lock(f"trio{number}").hold(timeout=5):
+                assert await ck.limiter("api", GCRA(10, 60)).check(f"trio{number}")
+        async with ck.channel("trio").subscribe() as messages:
+            assert await ck.channel("trio").publish("hello") == 1
+            assert getattr(await messages.get(5), "data", None) == "hello"
+
+
+def served_by(node: Peer, key: bytes) -> bool:
+    return not node.command("EXISTS", key).startswith(b"-MOVED")
+
+
+def next_message(messages: Subscription[Message | Gap]) -> tuple[bool, object]:
+    """Whether there was a gap, and the first message that came."""
+    gap = False
+    while isinstance(item := messages.get(40), Gap):
+        gap = True
+    return gap, None if item is None else item.data
+
+
+async def the_death_of_a_master_is_survived(ck: AsyncClient, blocking: Client, nodes: list[Peer]) -> None:
+    """Its replica serves its slots; calls are bounded meanwhile, and those for other nodes are none the worse; who
+    listened on it hears of a gap, and then what is published.
+    """
+    numbered = [f"name{number}" for number in range(200)]
+    channel = next(name for name in numbered if served_by(nodes[0], ck.keys.channel(name)))
+    bucket = ck.keys.limit("api", "gcra")
+    elsewhere = [name for name in numbered if not served_by(nodes[0], bucket + name.encode())][:20]
+    async with ck.channel(channel).subscribe(gaps=True) as messages:
+        with blocking.channel(channel).subscribe(gaps=True) as heard:
+            await others_go_on_while_one_is_dead(ck, nodes, elsewhere)
+            # Both are there when the message reaches two clients, on the node that has the slot now.
+            async with asyncio.timeout(40):
+                while await ck.channel(channel).publish("hello") != 2:
+                    await asyncio.sleep(0.05)
+            assert await asyncio.to_thread(next_message, heard) == (True, "hello")
+            assert isinstance(await messages.get(5), Gap)
+            assert getattr(await messages.get(5), "data", None) == "hello"
+
+
+async def others_go_on_while_one_is_dead(ck: AsyncClient, nodes: list[Peer], elsewhere: list[str]) -> None:
+    limiter = ck.limiter("api", GCRA(10, 60))
+    await asyncio.gather(*(limiter.peek(name) for name in elsewhere))  # each node's breaker has seen its node well
     nodes[0].kill()
     deadline_s = time.monotonic() + 40
     names = [f"after{number}" for number in range(30)]
+    dead = asyncio.gather(*(limiter.peek(name) for name in names), return_exceptions=True)
+    while not dead.done():
+        results = await asyncio.gather(*(limiter.peek(name) for name in elsewhere[:5]), return_exceptions=True)
+        outages = {str(one) for one in results if isinstance(one, BaseException)}
+        assert not [text for text in outages if "CLUSTERDOWN" not in text], outages
+        await asyncio.sleep(0.02)
+    await dead
     while True:
         started_s = time.monotonic()
         results = await asyncio.gather(

@@ -126,7 +126,7 @@ class FakeTransport(Record):
         self.slept.append(seconds)
         self.now_s += seconds
 
-    def probe(self, timeout_s: float) -> None:
+    def probe(self, timeout_s: float, place: str | None = None) -> None:
         self.probes += 1
         if not self.back.wait(0):
             raise ServerUnavailable("still down")
@@ -161,7 +161,7 @@ class AsyncFakeTransport(Record):
         self.now_s += seconds
         await asyncio.sleep(0)
 
-    async def probe(self, timeout_s: float) -> None:
+    async def probe(self, timeout_s: float, place: str | None = None) -> None:
         self.probes += 1
         if not self.back.is_set():
             raise ServerUnavailable("still down")

@@ -304,3 +304,67 @@ def test_guard_passes_the_rest_through() -> None:
     assert guard.monotonic() == 100.0
     guard.close()
     assert transport.closed
+
+
+# -- several servers -----------------------------------------------------------------------------------------------
+
+
+class TwoServers(FakeTransport):
+    """Keys that start with b"a" are on a server that may be down, others on one that is well."""
+
+    down = True
+    moved = False
+
+    def place_of(self, key: bytes | None) -> str | None:
+        return "A" if key is not None and key.startswith(b"a") and not self.moved else "B"
+
+    def call(self, script: Script[object], keys: Keys, args: Args, deadline_s: float | None = None) -> object:
+        if self.down and self.place_of(keys[0]) == "A":
+            raise DOWN
+        return 1
+
+    def probe(self, timeout_s: float, place: str | None = None) -> None:
+        assert place == "A"
+        if not self.back.wait(0):
+            raise DOWN
+
+
+def test_guard_of_several_servers_opens_the_breaker_of_the_one_that_is_down() -> None:
+    transport = TwoServers()
+    guard = Guard(transport, timeout_s=5.0)
+    with pytest.raises(ServerUnavailable):
+        guard.call(RELEASE, (b"a",), ())
+    assert guard.health_at("A").open
+    assert transport.slept
+    with pytest.raises(ServerUnavailable, match="A has been unavailable"):
+        guard.call(RELEASE, (b"a",), ())
+    for _ in range(3):
+        assert guard.call(RELEASE, (b"b",), ()) == 1
+    statistics = guard.statistics()
+    assert (statistics.state, statistics.unavailable, statistics.rejected, statistics.openings) == ("open", 1, 1, 1)
+    transport.down = False
+    transport.back.set()
+    soon(lambda: not guard.health_at("A").open)
+    assert guard.call(RELEASE, (b"a",), ()) == 1
+    guard.close()
+
+
+def test_guard_goes_to_the_server_that_has_the_key_now() -> None:
+    transport = TwoServers()
+    guard = Guard(transport, timeout_s=5.0)
+    with pytest.raises(ServerUnavailable):
+        guard.call(RELEASE, (b"a",), ())
+    transport.moved = True
+    assert guard.call(RELEASE, (b"a",), ()) == 1
+    guard.close()
+
+
+def test_outage_that_is_forced_holds_for_every_server() -> None:
+    guard = Guard(TwoServers(), timeout_s=5.0)
+    assert guard.call(RELEASE, (b"b",), ()) == 1
+    guard.health.force(ServerUnavailable("forced"))
+    with pytest.raises(ServerUnavailable, match="forced"):
+        guard.call(RELEASE, (b"b",), ())
+    assert guard.statistics().state == "forced"
+    guard.health.force(None)
+    assert guard.call(RELEASE, (b"b",), ()) == 1

@@ -198,7 +198,7 @@ class CountingTransport:
         self._now_s += seconds
         await asyncio.sleep(0)  # the probe in the background would keep the loop for itself
 
-    async def probe(self, timeout_s: float) -> None:
+    async def probe(self, timeout_s: float, place: str | None = None) -> None:
         await self.execute(("PING",))
 
     def watch(self, watcher: object) -> None:
