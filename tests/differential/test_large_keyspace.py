@@ -46,3 +46,26 @@ def test_pipeline_large_keyspace_replies_as_the_reference(
 ) -> None:
     stream += pack("QUIT")
     assert replies(running("bundled"), stream) == replies(running(reference), stream)
+
+
+@pytest.mark.parametrize(
+    "cut", ["GET key|:1\r\n", "|GET key:1\r\n", "*|2\r\n$3\r\nGET\r\n$5\r\nkey:1\r\n", "\r|\nGET key:1\r\n"]
+)
+def test_request_in_two_parts_large_keyspace_is_served_once_it_is_whole(
+    cut: str, running: Callable[[str], Peer]
+) -> None:
+    peer = running("bundled")
+    first, second = (part.encode() for part in cut.split("|"))
+    with socket.create_connection((peer.host, peer.port), timeout=10) as sock:
+        sock.sendall(FILL + READS + first)
+        expected = b"+OK\r\n" * 2 + b"".join(b"$%d\r\nvalue:%d\r\n" % (6 + len(str(n)), n) for n in range(40))
+        received = b""
+        while len(received) < len(expected):
+            received += sock.recv(65536)
+        assert received == expected
+        assert peer.command("PING") == b"+PONG\r\n"  # by now it has seen the first part
+        sock.sendall(second + pack("QUIT"))
+        received = b""
+        while data := sock.recv(65536):
+            received += data
+        assert received == b"$7\r\nvalue:1\r\n+OK\r\n"

@@ -182,7 +182,7 @@ class Connection(Handler, Flushable, OutputSink):
                 self._held = []
             else:
                 argv = parser.next_request()
-                if parser.may_read_ahead() and session.db.outgrows_caches():
+                if argv is not None and parser.may_read_ahead() and session.db.outgrows_caches():
                     session.db.warm(parser.read_ahead(READ_AHEAD))
             if argv is None:
                 return

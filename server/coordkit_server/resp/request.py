@@ -115,7 +115,7 @@ class RequestParser:
                 break
             ahead.append(argv)
             starts.append(start)
-        self._starved = False
+        self._starved = self._starved and not ahead
         ahead.reverse()
         starts.reverse()
         self._ahead = ahead
