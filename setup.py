@@ -182,6 +182,7 @@ COMPILED: Final[list[str]] = [
     "resp/request.py",
     "scripting/bytecode.py",
     "scripting/cache.py",
+    "scripting/construct.py",
     "scripting/convert.py",
     "scripting/engine.py",
     "scripting/formats.py",

@@ -11,6 +11,7 @@ from typing import Final
 
 MOVE: Final = 0
 LOADK: Final = 1
+LOADBOOL: Final = 2
 LOADNIL: Final = 3
 GETUPVAL: Final = 4
 GETGLOBAL: Final = 5
@@ -18,11 +19,13 @@ GETTABLE: Final = 6
 SETGLOBAL: Final = 7
 SETUPVAL: Final = 8
 SETTABLE: Final = 9
+NEWTABLE: Final = 10
 SELF: Final = 11
 ADD: Final = 12
 POW: Final = 17
 UNM: Final = 18
 LEN: Final = 20
+CONCAT: Final = 21
 JMP: Final = 22
 EQ: Final = 23
 LT: Final = 24
@@ -34,6 +37,7 @@ RETURN: Final = 30
 FORLOOP: Final = 31
 FORPREP: Final = 32
 TFORLOOP: Final = 33
+SETLIST: Final = 34
 CLOSE: Final = 35
 CLOSURE: Final = 36
 VARARG: Final = 37
@@ -42,8 +46,8 @@ NO_TARGET: Final = frozenset([SETGLOBAL, SETUPVAL, SETTABLE, JMP, EQ, LT, LE, TE
 
 JUMP_BIAS: Final = 131071
 CONSTANT: Final = 256
-_NUMBER: Final = 3
-_STRING: Final = 4
+NUMBER: Final = 3
+STRING: Final = 4
 
 
 def target(instruction: int) -> int:
@@ -138,11 +142,11 @@ class _Reader:
         name = b""
         if kind == 1:
             self._at += 1
-        elif kind == _NUMBER:
+        elif kind == NUMBER:
             self._at += self._format.number_size
             number: float = unpack("<d", self._data[start + 1 : self._at])[0]
             function.numbers[len(function.names)] = number
-        elif kind == _STRING:
+        elif kind == STRING:
             name = self._string()
         function.constants.append(self._data[start : self._at])
         function.names.append(name)
@@ -150,12 +154,12 @@ class _Reader:
 
 def string_constant(name: bytes, fmt: Format) -> bytes:
     """Return a string as a dumped constant."""
-    return bytes([_STRING]) + (len(name) + 1).to_bytes(fmt.size_size, "little") + name + b"\x00"
+    return bytes([STRING]) + (len(name) + 1).to_bytes(fmt.size_size, "little") + name + b"\x00"
 
 
 def double_constant(number: float) -> bytes:
     """Return a number as a dumped constant."""
-    return bytes([_NUMBER]) + pack("<d", number)
+    return bytes([NUMBER]) + pack("<d", number)
 
 
 def read_format(dumped: bytes) -> Format | None:

@@ -19,6 +19,7 @@ from coordkit_server import REDIS_LEVEL
 from coordkit_server.executor import Executor
 from coordkit_server.numeric import format_float
 from coordkit_server.resp.reply import ErrorReply
+from coordkit_server.scripting.construct import JOINED, join_chunk
 from coordkit_server.scripting.convert import (
     ERROR,
     LOT,
@@ -28,7 +29,7 @@ from coordkit_server.scripting.convert import (
     passed_through,
     reply_to_lua,
 )
-from coordkit_server.scripting.formats import pack_double, read_json, read_messages
+from coordkit_server.scripting.formats import is_clean_json, pack_double, read_json, read_messages
 from coordkit_server.scripting.library import bit_operation, struct_pack, struct_size, struct_unpack
 from coordkit_server.scripting.memory import LIMIT_BYTES, Memory, weight
 from coordkit_server.scripting.rewrite import CALLS_BACK, SETS_GLOBALS, rewrite
@@ -137,10 +138,9 @@ class Engine:
         )
         self._memory: Final = Memory(self._lua, memory_limit)
         self._load_chunk: Final = self._lua.eval(b"loadstring")
-        sandbox = self._start("sandbox", runs_functions)
+        sandbox = self._start("sandbox", runs_functions, join_chunk(), JOINED)
         self._start("watch", sandbox, self.on_tick)
-        self._start("values", sandbox, self.on_take)
-        self._start("cjson", sandbox, self.on_read_json)
+        self._start("cjson", sandbox, self.on_read_json, self.on_is_clean)
         self._start("cmsgpack", sandbox, self.on_pack_double, self.on_read_messages)
         self._start("bits", sandbox, self.on_bits, self.on_struct_pack, self.on_struct_unpack, self.on_struct_size)
         parts = self._start(
@@ -400,13 +400,20 @@ class Engine:
         """Read JSON."""
         if self._memory.is_short(_DOCUMENT_FACTOR * len(document)):
             return None  # read by the interpreter itself, which fails cleanly
-        return read_json(document, self._staged)
+        code = read_json(document)
+        return None if code is None or self._memory.is_short(len(code)) else code
+
+    def on_is_clean(self, text: bytes, string_count: object) -> bool:
+        """Tell if JSON with so many strings needs no escapes."""
+        return isinstance(string_count, int) and is_clean_json(text, string_count)
 
     def on_read_messages(self, data: bytes, limit: object, offset: object) -> object:
         """Read MessagePack."""
         if self._memory.is_short(_DOCUMENT_FACTOR * len(data)):
             return (None, _NO_MEMORY)
-        return read_messages(data, limit, offset, self._staged)
+        found = read_messages(data, limit, offset)
+        code = found[0]
+        return (None, _NO_MEMORY) if isinstance(code, bytes) and self._memory.is_short(len(code)) else found
 
     def on_pack_double(self, number: object) -> bytes:
         """Write a number that is no integer as MessagePack."""

@@ -31,6 +31,10 @@ CASES: list[Case] = [
             "cjson.encode(123456789012345678) .. ' ' .. cjson.encode(-0.5) .. ' ' .. cjson.encode(1/3)"
         ),
         "local t={} t[1]=t return cjson.encode(t)",
+        "return cjson.encode({x={'a/b', 'c\"d', {'e', 'f', 1, {'g'}}}})",
+        "return cjson.encode({'a', 'b', {e={'d', {}}}, 'f'})",
+        "return cjson.encode({['g/h']='i', [12]='j'})",
+        "return cjson.encode({function() end, [100]=1})",
         "local t={} for i=1,1000 do t={t} end return #cjson.encode(t)",
         "local t={} for i=1,999 do t={t} end return #cjson.encode(t)",
         "return type(cjson.null)",
@@ -117,6 +121,10 @@ CASES: list[Case] = [
         ),
         "cjson.encode_max_depth(2) local ok, e = pcall(cjson.encode, {{{1}}}) cjson.encode_max_depth(1000) return e",
         "cjson.encode_number_precision(3) local r = cjson.encode(3.14159) cjson.encode_number_precision(14) return r",
+        (
+            "cjson.decode_max_depth(100000) local ok, e = pcall(cjson.decode, string.rep('[', 9000)) "
+            "cjson.decode_max_depth(1000) return e"
+        ),
         "return cjson.encode_number_precision(15)",
         "return cjson.encode_number_precision(0)",
         "return cjson.encode_number_precision('x')",
@@ -285,6 +293,11 @@ CASES: list[Case] = [
         "return cmsgpack.unpack('\\220\\0\\2\\1\\2')",
         "return cmsgpack.unpack('\\222\\0\\1\\161a\\5').a",
         "return {cmsgpack.unpack('\\129\\192\\5')}",
+        "return {cmsgpack.unpack('\\129\\202\\127\\192\\0\\0\\5')}",
+        "return {cmsgpack.unpack('\\129\\192\\193')}",
+        "return #cmsgpack.unpack('\\148\\1\\192\\192\\4')",
+        "return #cmsgpack.unpack('\\149\\1\\192\\3\\4\\5')",
+        "return #cmsgpack.unpack('\\152\\1\\2\\192\\4\\5\\192\\7\\192')",
         "local s = '' for i=1,9000 do s = s .. '\\1' end return #{cmsgpack.unpack(s)}",
         "local s = '' for i=1,5000 do s = s .. '\\1' end local t = {cmsgpack.unpack(s)} return {#t, t[5000]}",
     ),

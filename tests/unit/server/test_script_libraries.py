@@ -205,3 +205,151 @@ def test_struct_layout_is_that_of_c(
     """
     arguments = [b"%d" % value for value in values] + [repr(number).encode(), text]
     assert run(engine, script, *arguments) == [expected, *values, b"true", text, len(expected) + 1]
+
+
+# where functions that build values go over to another: after batches of elements, where registers or constants run out
+SIZES = [0, 1, 2, 7, 8, 9, 49, 50, 51, 100, 255, 256, 257, 1000]
+
+
+@pytest.mark.parametrize("size", [*SIZES, 26_000, 210_000])
+def test_cjson_array_of_any_size_arrives_whole_and_in_order(engine: Engine, size: int) -> None:
+    script = """
+    local t = cjson.decode(ARGV[1])
+    for i = 1, #t do if t[i] ~= i then return {i, t[i]} end end
+    return #t
+    """
+    assert run(engine, script, json.dumps(list(range(1, size + 1))).encode()) == size
+
+
+@pytest.mark.parametrize("size", [*SIZES, 110_000])
+def test_cjson_object_of_any_size_arrives_whole(engine: Engine, size: int) -> None:
+    script = """
+    local t, count = cjson.decode(ARGV[1]), 0
+    for key, value in pairs(t) do
+      count = count + 1
+      if type(value) == 'table' then value = value[1] end
+      if key ~= 'k' .. value then return {key, value} end
+    end
+    return count
+    """
+    document = {f"k{i}": [str(i)] if i % 3 == 0 else str(i) for i in range(size)}
+    assert run(engine, script, json.dumps(document).encode()) == size
+
+
+@pytest.mark.parametrize("depth", [1, 60, 100, 200, 300, 999, 1000])
+@pytest.mark.parametrize("inner", ["[", '{"k":', '[1,{"k":', "[" + "7," * 49])
+def test_cjson_nested_value_is_written_as_it_was_read(engine: Engine, depth: int, inner: str) -> None:
+    levels = depth // inner.count(":") // 2 if inner.startswith("[1") else depth
+    closing = {"[1": "}]", '{"': "}"}.get(inner[:2], "]")
+    document = (inner * levels + "true" + closing * levels).encode()
+    assert run(engine, "return cjson.encode(cjson.decode(ARGV[1]))", document) == document
+
+
+def test_cjson_many_tables_at_a_depth_without_registers_arrive(engine: Engine) -> None:
+    document = b"[" * 200 + b"%b" % b",".join([b'[1,{"a":[2]}]'] * 2000) + b"]" * 200
+    assert run(engine, "return cjson.encode(cjson.decode(ARGV[1]))", document) == document
+
+
+@pytest.mark.parametrize("count", [1, 15, 16, 50, 51, 1000])
+@pytest.mark.parametrize("depth", [1, 7])
+def test_cmsgpack_collections_of_any_size_arrive(engine: Engine, count: int, depth: int) -> None:
+    value: Any = [{b"n": i, b"s": b"x" * (i % 300)} for i in range(count)]
+    for _ in range(depth - 1):
+        value = {b"in": [value]}
+    assert run(engine, SAME, packed(value)) == [b"true", 1]
+
+
+@given(items=st.lists(st.none() | st.just(True), max_size=140))
+def test_cmsgpack_array_with_nil_has_the_length_of_one_that_was_set_one_by_one(
+    engine: Engine, items: list[bool | None]
+) -> None:
+    script = """
+    local read, set = cmsgpack.unpack(ARGV[1]), {}
+    for i = 1, #ARGV[2] do
+      if ARGV[2]:byte(i) == 49 then set[i] = true else set[i] = nil end
+    end
+    return {#read, #set}
+    """
+    plain = "".join("1" if item else "0" for item in items).encode()
+    length, expected = run(engine, script, packed(items), plain)
+    assert length == expected
+
+
+@pytest.mark.parametrize("key", [b"\xc0", b"\xca\x7f\xc0\x00\x00", b"\xcb\x7f\xf8" + bytes(6)])
+def test_cmsgpack_key_that_no_table_can_have_is_refused(engine: Engine, key: bytes) -> None:
+    reply = run(engine, "local ok, e = pcall(cmsgpack.unpack, ARGV[1]) return e", b"\x82\xa1a\x01" + key + b"\x02")
+    assert reply.endswith(b"table index is nil" if key == b"\xc0" else b"table index is NaN")
+
+
+@pytest.mark.parametrize("count", [7900, 7901, 300_000])
+def test_cmsgpack_values_beside_each_other_are_read_while_the_stack_has_room(engine: Engine, count: int) -> None:
+    script = "local found = {pcall(cmsgpack.unpack, ARGV[1])} return {#found, tostring(found[2])}"
+    found, first = run(engine, script, b"\x05" * count)
+    assert (found, first) == (count + 1, b"5") if count == 7900 else b"too many return values at once" in first
+
+
+def test_cmsgpack_any_number_of_values_is_read_in_parts(engine: Engine) -> None:
+    script = """
+    local offset, sum, parts = 0, 0, 0
+    while offset >= 0 do
+      local values = {cmsgpack.unpack_limit(ARGV[1], 5000, offset)}
+      offset = values[1]
+      parts = parts + 1
+      for i = 2, #values do sum = sum + values[i] end
+    end
+    return {parts, sum}
+    """
+    assert run(engine, script, b"\x02" * 12_001) == [3, 24_002]
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [
+        ("{'plain', 'a/b'}", rb'["plain","a\/b"]'),
+        ("{a = 'say \"so\"'}", rb'{"a":"say \"so\""}'),
+        ("{['say \"so\"'] = 1}", rb'{"say \"so\"":1}'),
+        ("{'tab\\t', '\\127', '\\0'}", rb'["tab\t","\u007f","\u0000"]'),
+        ("{'c:\\\\', {x = 'y'}}", rb'["c:\\",{"x":"y"}]'),
+        ("{'a', 1, 'b', {'c'}, true, 'd'}", b'["a",1,"b",["c"],true,"d"]'),
+        ("{{}, {{}}, 'x'}", b'[{},[{}],"x"]'),
+    ],
+)
+def test_cjson_quotes_what_has_to_be_quoted(engine: Engine, value: str, text: bytes) -> None:
+    assert run(engine, f"return cjson.encode({value})") == text
+
+
+def test_cjson_names_of_many_documents_stay_right(engine: Engine) -> None:
+    script = """
+    for i = 1, 9000 do
+      local name = ('n%d'):format(i)
+      local text = cjson.encode({[name] = name})
+      if text ~= '{"' .. name .. '":"' .. name .. '"}' then return text end
+    end
+    return cjson.encode({n1 = 1, [2] = {n1 = 'x'}})
+    """
+    assert json.loads(run(engine, script)) == {"n1": 1, "2": {"n1": "x"}}
+
+
+@pytest.mark.parametrize("table", ["t.t = t", "t[1] = t"])
+@pytest.mark.parametrize("depth", [1000, 100_000, 2_000_000_000])
+def test_cjson_table_that_contains_itself_is_refused(engine: Engine, table: str, depth: int) -> None:
+    script = f"""
+    local t = {{}}
+    {table}
+    cjson.encode_max_depth({depth})
+    local ok, message = pcall(cjson.encode, t)
+    cjson.encode_max_depth(1000)
+    return message
+    """
+    assert b"Cannot serialise, excessive nesting" in run(engine, script)
+
+
+def test_cjson_document_deeper_than_the_stack_is_refused(engine: Engine) -> None:
+    script = """
+    cjson.decode_max_depth(100000)
+    local ok, message = pcall(cjson.decode, ARGV[1])
+    cjson.decode_max_depth(1000)
+    return message
+    """
+    reply = run(engine, script, b"[" * 30_000 + b"]" * 30_000)
+    assert b"Found too many nested data structures (7999) at character 7999" in reply

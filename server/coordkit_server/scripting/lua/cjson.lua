@@ -3,11 +3,13 @@
 -- `read_json` of the server decodes what is plain; what it declines (unusual settings, numbers such as 0x10 or nan, wrong
 -- documents) is decoded here, which also finds the errors.  null is a userdata, as a table could not hold nil.
 --
--- Arguments: the table of sandbox.lua, read_json.  Returns nothing; adds `cjson` to the environment.
-local sandbox, read_json = ...
+-- Arguments: the table of sandbox.lua, read_json, is_clean.  Returns nothing; adds `cjson` to the environment.
+local sandbox, read_json, is_clean = ...
 local null = sandbox.null
-local complain, bad_argument, build = sandbox.complain, sandbox.bad_argument, sandbox.build
+local complain, bad_argument, construct = sandbox.complain, sandbox.bad_argument, sandbox.construct
+local joined = sandbox.joined
 local type, select, next, rawget, tonumber, tostring = type, select, next, rawget, tonumber, tostring
+local setmetatable = setmetatable
 local floor, huge = math.floor, math.huge
 local byte, char, find, format, gsub, lower, sub = string.byte, string.char, string.find, string.format, string.gsub,
   string.lower, string.sub
@@ -24,6 +26,8 @@ local SINGLE = {
   [123] = "T_OBJ_BEGIN", [125] = "T_OBJ_END", [91] = "T_ARR_BEGIN", [93] = "T_ARR_END", [44] = "T_COMMA",
   [58] = "T_COLON", [0] = "T_END",
 }
+
+local DEEPEST = 7998    -- nested values for which C's stack has room in Redis, whatever the settings allow
 
 -- encoding -----------------------------------------------------------------------------------------------------------
 
@@ -62,97 +66,167 @@ local function array_length(settings, t)
   return longest > 0 and longest or nil
 end
 
-local out, filled        -- what has been written
+-- Documents are written into `out`, pieces that are joined at the end.  Most need no escapes, so strings go in as they
+-- are and the server looks at the whole once; if it finds what has to be escaped, all is written again carefully.  A
+-- quotation mark that ends a string is written by what comes next, which makes a piece of it and what that needs.
+local out, filled
 local settings_of_out, is_plain    -- the settings; whether they write numbers as Lua does
-local quoted             -- names of this document that have been quoted, with a colon
-local strings, string_count    -- its other strings, nil once one of them is known to need escapes
+local WORDS = {[true] = "true", [false] = "false", [null] = "null"}
+local WORDS_AND_NUMBERS = {[true] = "true", [false] = "false", [null] = "null"}    -- small ones, as Lua writes them
+for number = 1, 255 do WORDS_AND_NUMBERS[number] = format("%d", number) end
+local known    -- one of these two
+local careful    -- strings are escaped one by one
+local string_count    -- names and strings that have been written
+
+-- Names with what stands in front of them and behind: by what stands in front (the opening brace, a comma, a comma
+-- behind a string) and then by whether a string follows.  They are kept from one document to the next.
+local KEPT = 65536    -- bytes, about
+local kept
+local first_name, first_of_string, next_name, next_of_string, name_behind, name_behind_of_string
+
+local function names(front, back)
+  return setmetatable({}, {__index = function(made, key)
+    local kind = type(key)
+    if kind == "string" then
+      local name = front .. quote(key) .. back
+      made[key] = name
+      kept = kept + #name
+      return name
+    end
+    if kind ~= "number" then refuse(key, "table key must be a number or string") end
+    return front .. '"' .. number_text(settings_of_out, key) .. '"' .. back
+  end})
+end
+
+local function forget_names()
+  kept = 0
+  first_name, first_of_string = names("{", ":"), names("{", ':"')
+  next_name, next_of_string = names(",", ":"), names(",", ':"')
+  name_behind, name_behind_of_string = names('",', ":"), names('",', ':"')
+end
+
+forget_names()
 
 local encode_table
 
-local function encode_value(value, depth)
-  local kind = type(value)
-  if kind == "table" then return encode_table(value, depth + 1) end
-  filled = filled + 1
-  if kind == "string" then
-    if strings then
-      -- most documents need no escapes: all strings are looked at together, at the end
-      string_count = string_count + 1
-      strings[string_count] = value
-      out[filled], out[filled + 1], out[filled + 2] = '"', value, '"'
-      filled = filled + 2
-    else
-      out[filled] = quote(value)
-    end
-  elseif kind == "number" then
-    if is_plain and value > -huge and value < huge then
-      out[filled] = value
-    else
-      out[filled] = number_text(settings_of_out, value)
-    end
-  elseif kind == "boolean" then
-    out[filled] = value and "true" or "false"
-  elseif value == nil or value == null then
-    out[filled] = "null"
-  else
-    refuse(value, "type not supported")
+-- Returns the text of what is no string, no table and not in `known`.
+local function scalar_text(value, kind)
+  if kind == "number" then
+    -- joining writes numbers as Lua does
+    if is_plain and value > -huge and value < huge then return value end
+    return number_text(settings_of_out, value)
+  elseif value == nil then
+    return "null"
   end
+  refuse(value, "type not supported")
 end
 
-local function encode_array(t, length, depth)
-  filled = filled + 1
-  out[filled] = "["
-  encode_value(rawget(t, 1), depth)
-  for i = 2, length do
-    filled = filled + 1
-    out[filled] = ","
-    encode_value(rawget(t, i), depth)
+local function encode_array(t, length, depth, is_whole)
+  local out, filled_, strings = out, filled, 0
+  local opening, opening_of_string = "[", '["'
+  for i = 1, length do
+    local value
+    if is_whole then value = t[i] else value = rawget(t, i) end
+    local kind = type(value)
+    if kind == "string" and not careful then
+      out[filled_ + 1], out[filled_ + 2] = opening_of_string, value
+      filled_ = filled_ + 2
+      strings = strings + 1
+      opening, opening_of_string = '",', '","'
+    else
+      filled_ = filled_ + 1
+      out[filled_] = opening
+      if kind == "table" then
+        filled = filled_
+        encode_table(value, depth + 1)
+        filled_ = filled
+      else
+        filled_ = filled_ + 1
+        out[filled_] = kind == "string" and quote(value) or known[value] or scalar_text(value, kind)
+      end
+      opening, opening_of_string = ",", ',"'
+    end
   end
-  filled = filled + 1
-  out[filled] = "]"
+  filled = filled_ + 1
+  out[filled] = opening == '",' and '"]' or "]"
+  string_count = string_count + strings
 end
 
-local function name_of(key)
-  local kind = type(key)
-  if kind == "string" then
-    local name = quoted[key]
-    if not name then
-      name = quote(key) .. ":"
-      quoted[key] = name
+local function encode_object(t, depth)
+  local out, filled_, strings = out, filled, 0
+  local name, name_of_string = first_name, first_of_string
+  for key, value in next, t do
+    local kind = type(value)
+    strings = strings + 1
+    if kind == "string" and not careful then
+      out[filled_ + 1], out[filled_ + 2] = name_of_string[key], value
+      filled_ = filled_ + 2
+      strings = strings + 1
+      name, name_of_string = name_behind, name_behind_of_string
+    else
+      filled_ = filled_ + 1
+      out[filled_] = name[key]
+      if kind == "table" then
+        filled = filled_
+        encode_table(value, depth + 1)
+        filled_ = filled
+      else
+        filled_ = filled_ + 1
+        out[filled_] = kind == "string" and quote(value) or known[value] or scalar_text(value, kind)
+      end
+      name, name_of_string = next_name, next_of_string
     end
-    return name
   end
-  if kind ~= "number" then refuse(key, "table key must be a number or string") end
-  return '"' .. number_text(settings_of_out, key) .. '":'
+  filled = filled_ + 1
+  out[filled] = name == name_behind and '"}' or name == first_name and "{}" or "}"
+  string_count = string_count + strings
 end
 
 function encode_table(t, depth)
-  if depth > settings_of_out.encode_max_depth then
+  if depth > settings_of_out.encode_max_depth or depth > DEEPEST then
     complain("Cannot serialise, excessive nesting (" .. depth .. ")")
   end
-  local length = array_length(settings_of_out, t)
-  if length then return encode_array(t, length, depth) end
-  local opening = "{"
-  for key, value in next, t do
-    out[filled + 1], out[filled + 2] = opening, name_of(key)
-    filled = filled + 2
-    opening = ","
-    encode_value(value, depth)
+  local first = next(t)
+  if first == 1 then
+    -- most arrays give their elements in order
+    local length = 0
+    for key in next, t do
+      length = length + 1
+      if key ~= length then
+        length = nil
+        break
+      end
+    end
+    if length then return encode_array(t, length, depth, true) end
   end
-  filled = filled + 1
-  out[filled] = opening == "{" and "{}" or "}"
+  local length = type(first) == "number" and array_length(settings_of_out, t)
+  if length then return encode_array(t, length, depth, false) end
+  return encode_object(t, depth)
+end
+
+local function write(value)
+  out, filled, string_count = {}, 0, 0
+  local kind = type(value)
+  if kind == "table" then
+    encode_table(value, 1)
+  else
+    filled = 1
+    out[1] = kind == "string" and quote(value) or known[value] or scalar_text(value, kind)
+  end
+  local text = joined(out, filled)
+  out = nil
+  return text, kind == "table"
 end
 
 local function encode(settings, value)
-  settings_of_out, is_plain = settings, settings.number_format == "%.14g"
-  out, filled, quoted = {}, 0, {}
-  strings, string_count = {}, 0
-  encode_value(value, 0)
-  if find(concat(strings), '[%c"\\/]') then
-    strings, filled = nil, 0
-    encode_value(value, 0)
+  if kept > KEPT then forget_names() end
+  settings_of_out, is_plain, careful = settings, settings.number_format == "%.14g", false
+  known = is_plain and WORDS_AND_NUMBERS or WORDS
+  local text, has_strings = write(value)
+  if has_strings and not is_clean(text, string_count) then
+    careful = true
+    text = write(value)
   end
-  local text = concat(out, "", 1, filled)
-  out, quoted, strings = nil, nil, nil
   return text
 end
 
@@ -334,7 +408,7 @@ function decode_value(depth, kind, value)
   if kind == "T_STRING" or kind == "T_NUMBER" or kind == "T_BOOLEAN" then return value end
   if kind == "T_NULL" then return null end
   if kind == "T_OBJ_BEGIN" or kind == "T_ARR_BEGIN" then
-    if depth >= settings.decode_max_depth then
+    if depth >= settings.decode_max_depth or depth >= DEEPEST then
       complain("Found too many nested data structures (" .. depth + 1 .. ") at character " .. position - 1)
     end
     if kind == "T_OBJ_BEGIN" then return decode_object(depth + 1) end
@@ -404,7 +478,8 @@ local function new()
     local first, second = byte(document, 1, 2)
     if second and (first == 0 or second == 0) then complain("JSON parser does not support UTF-16 or UTF-32") end
     if own.decode_invalid_numbers and own.decode_max_depth == 1000 then
-      return build(decode_slowly, document, own, read_json(document))
+      local code = read_json(document)
+      if code then return construct(code) end
     end
     return decode_slowly(document, own)
   end

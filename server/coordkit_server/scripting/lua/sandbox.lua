@@ -8,8 +8,9 @@
 -- Functions that never assign to a global read them from `hot` instead: a plain copy of the environment, no table that
 -- scripts reach, with KEYS, ARGV and what rewritten code names.
 --
--- Arguments: whether libraries of functions will run here and not scripts.  Returns a table of what the other files need; see its end.
-local runs_functions = ...
+-- Arguments: whether libraries of functions will run here and not scripts; a chunk that joins its arguments, and how
+-- many it takes.  Returns a table of what the other files need; see its end.
+local runs_functions, join_code, join_count = ...
 local state_globals = getfenv(0)
 local getfenv, setfenv, getmetatable, setmetatable = getfenv, setfenv, getmetatable, setmetatable
 local rawget, rawset, next, pairs, ipairs = rawget, rawset, next, pairs, ipairs
@@ -348,6 +349,29 @@ function math_library.randomseed(...)
 end
 globals.math = protect(math_library)
 
+-- Returns the value that a chunk of the server's makes.
+local function construct(code)
+  local make, message = loadstring(code)
+  if not make then throw(message) end
+  return make(null)
+end
+
+local join = loadstring(join_code)
+local unpack = unpack
+
+-- Returns the first `count` of `pieces` as one string: what table.concat does, in half the time.
+local function joined(pieces, count)
+  if count < join_count then return concat(pieces, "", 1, count) end
+  local lots, filled, from = {}, 0, 1
+  while from + join_count - 1 <= count do
+    filled = filled + 1
+    lots[filled] = join(unpack(pieces, from, from + join_count - 1))
+    from = from + join_count
+  end
+  lots[filled + 1] = concat(pieces, "", from, count)
+  return concat(lots)
+end
+
 return {
   globals = globals,            -- behind the environment of scripts: the libraries are put here
   env = env,                    -- the environment of scripts
@@ -357,6 +381,8 @@ return {
     for name in pairs(state_globals) do state_globals[name] = nil end
   end,
   protect = protect,            -- table -> read-only proxy
+  joined = joined,              -- array, count -> string
+  construct = construct,        -- chunk of the server's -> the value that it makes
   load_text = load_text,        -- source, chunk name -> function in `env`, or nil and a message
   coroutines = coroutine_library,
   bad_argument = bad_argument,
