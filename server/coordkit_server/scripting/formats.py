@@ -51,9 +51,9 @@ def _has_minus_zero(document: bytes) -> bool:
     """Return True if -0 stands in a document, as far as one can tell without reading it: Python makes 0 of it."""
     at = document.find(b"-0")
     while at >= 0:
-        before = document[at - 1 : at]
         behind = document[at + 2 : at + 3]
-        if (not before or before in b"[:, \t\r\n") and (not behind or behind in b" \t\r\n,]}"):
+        starts = at == 0 or document[at - 1] in b"[:, \t\r\n"
+        if starts and (not behind or behind in b" \t\r\n,]}"):
             return True
         at = document.find(b"-0", at + 2)
     return False

@@ -277,6 +277,7 @@ globals.string = protect(string_library)
 string_meta.__index = string_library
 shown_string_meta = protect({__index = globals.string})
 
+local BAD_ORDER = "invalid order function for sorting"
 local table_library = copy(table)
 function table_library.insert(t, ...)
   if real_of[t] then throw(READONLY) end
@@ -294,7 +295,14 @@ end
 function table_library.sort(t, ...)
   if real_of[t] then throw(READONLY) end
   if type(t) ~= "table" then bad_argument(1, "sort", "table", t == nil and select("#", ...) or 1, t) end
-  sort(t, ...)
+  local comes_before = ...
+  if comes_before ~= nil and type(comes_before) ~= "function" then
+    bad_argument(2, "sort", "function", 2, comes_before)
+  end
+  local ok, err = pcall(sort, t, comes_before)
+  if ok then return end
+  if err == BAD_ORDER then complain(err) end
+  throw(err)
 end
 function table_library.foreach(t, ...)
   return foreach(contents(t), ...)
@@ -322,7 +330,10 @@ end
 local function check_integer(position, name, count, value)
   local number = tonumber(value)
   if not number then bad_argument(position, name, "number", count, value) end
-  return number < 0 and -floor(-number) or floor(number)
+  -- what a C int makes of it
+  if not (number >= -9223372036854775808 and number < 9223372036854775808) then return 0 end
+  number = (number < 0 and -floor(-number) or floor(number)) % 4294967296
+  return number < 2147483648 and number or number - 4294967296
 end
 
 local math_library = copy(math)
