@@ -192,6 +192,7 @@ COMPILED: Final[list[str]] = [
     "scripting/rewrite.py",
     "scripting/sites.py",
     "session.py",
+    "settings.py",
     "slowlog.py",
     "testing.py",
     "tracking.py",

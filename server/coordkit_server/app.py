@@ -22,19 +22,17 @@ from coordkit_server.commands.replication import serve_waiting
 from coordkit_server.commands.table import build_table
 from coordkit_server.config import Config, ConfigError
 from coordkit_server.context import SAVE_ALWAYS, SAVE_AS_CONFIGURED, SAVE_NEVER, ServerControl, Services
-from coordkit_server.cron import Cron, limit_memory
+from coordkit_server.cron import Cron
 from coordkit_server.datatypes.limits import Limits
 from coordkit_server.dispatch import Dispatcher
 from coordkit_server.errors import DENIED, MAX_CLIENTS
 from coordkit_server.keyspace.blocking import Blocking
 from coordkit_server.keyspace.database import Database, KeyspaceState
 from coordkit_server.keyspace.expire import ActiveExpiry
-from coordkit_server.keyspace.notify import parse_flags
 from coordkit_server.log import Log
 from coordkit_server.networking.connection import (
     Connection,
     ConnectionOwner,
-    OutputLimit,
 )
 from coordkit_server.networking.eventloop import Barrier, EventLoop, Handler, TurnHooks
 from coordkit_server.networking.forks import Forks
@@ -50,20 +48,15 @@ from coordkit_server.persistence.snapshot import Snapshots
 from coordkit_server.persistence.syncer import ThreadSyncer
 from coordkit_server.pubsub import PubSub
 from coordkit_server.replication.primary import Primary, SnapshotWriter
+from coordkit_server.settings import Settings
 from coordkit_server.tracking import Tracking
 
 # how long a server with an owner socket waits for its first owner
 FIRST_OWNER_WAIT_US: Final = 10_000_000
-PERSISTENCE_PARAMETERS: Final = frozenset(
-    [
-        "appendonly",
-        "appendfsync",
-        "aof-disable-auto-gc",
-        "aof-timestamp-enabled",
-        "save",
-        "stop-writes-on-bgsave-error",
-    ]
-)
+REBIND_FAILED: Final = {
+    "port": "Unable to listen on this port. Check server logs.",
+    "bind": "Failed to bind to specified addresses.",
+}
 
 
 class Wakeup(Handler):
@@ -220,9 +213,7 @@ class Server(ServerControl, TurnHooks, ConnectionOwner, Barrier, Pulse):
         self._cron: Final = Cron(self.services)
         self._listeners: Final[list[Listener]] = []
         self._connections: Final[dict[int, Connection]] = {}
-        self._limit_normal: Final = OutputLimit()
-        self._limit_pubsub: Final = OutputLimit()
-        self._limit_replica: Final = OutputLimit()
+        self._settings: Final = Settings(self.services, self.dispatcher, log)
         self._next_client: int = 1
         self._owners: int = 0
         self._owner_deadline_us: int = 0
@@ -258,6 +249,7 @@ class Server(ServerControl, TurnHooks, ConnectionOwner, Barrier, Pulse):
         The collector's full passes would cost a tenth of the throughput, and what the server keeps has no cycles:
         what exists now is frozen, and collection runs from the cron."""
         self._running = True
+        self._settings.running = True
         gc.freeze()
         gc.disable()
         self.loop.run(self)
@@ -442,9 +434,9 @@ class Server(ServerControl, TurnHooks, ConnectionOwner, Barrier, Pulse):
         ident = self._next_client
         self._next_client += 1
         connection = Connection(sock, ident, self.loop, self.dispatcher, self.services, self)
-        connection.limit_normal = self._limit_normal
-        connection.limit_pubsub = self._limit_pubsub
-        connection.limit_replica = self._limit_replica
+        connection.limit_normal = self._settings.limit_normal
+        connection.limit_pubsub = self._settings.limit_pubsub
+        connection.limit_replica = self._settings.limit_replica
         session = connection.session
         session.address = _address(sock, True)
         session.local_address = _address(sock, False)
@@ -517,114 +509,11 @@ class Server(ServerControl, TurnHooks, ConnectionOwner, Barrier, Pulse):
     # -- configuration -------------------------------------------------------------------------------------------
 
     def apply_config(self, name: str) -> None:
-        """Take over a parameter that has been set."""
-        config = self.services.config
-        attribute = name.replace("-", "_")
-        if hasattr(self.services.limits, attribute):
-            setattr(self.services.limits, attribute, config.number(name))
-        elif name == "notify-keyspace-events":
-            self.state.notify_flags = parse_flags(config.text(name)) or 0
-        elif name == "slowlog-log-slower-than":
-            self.services.slowlog.threshold_us = config.number(name)
-            self.dispatcher.watch_durations()
-        elif name == "latency-monitor-threshold":
-            self.services.latency.threshold_ms = config.number(name)
-            self.dispatcher.watch_durations()
-        elif name == "tracking-table-max-keys":
-            self.services.tracking.max_keys = config.number(name)
-        elif name == "latency-tracking":
-            self.dispatcher.times_commands = config.flag(name)
-        elif name == "slowlog-max-len":
-            self.services.slowlog.max_length = config.number(name)
-            self.services.slowlog.trim()
-        elif name == "client-output-buffer-limit":
-            self._apply_output_limits(config.text(name).split())
-        elif name == "port" and self._running:
-            self._rebind("Unable to listen on this port. Check server logs.")
-        elif name == "bind" and self._running:
-            self._rebind("Failed to bind to specified addresses.")
-        elif name == "maxmemory-clients" and config.text(name) != "0":
-            raise ConfigError("this server does not evict clients; limit each with client-output-buffer-limit")
-        elif name == "loglevel":
-            self.log.set_level(config.text(name))
-        elif name in PERSISTENCE_PARAMETERS:
-            self._apply_persistence(name)
-        elif name.startswith("lazyfree-"):
-            self._apply_lazyfree()
-        elif name in ("min-replicas-to-write", "min-replicas-max-lag"):
-            self.services.primary.check_replicas()
-        elif name == "maxmemory":
-            limit_memory(self.services)
-        elif name == "maxmemory-policy":
-            self._apply_policy(config.text(name))
-        elif name == "maxmemory-samples":
-            self.services.eviction.samples = config.number(name)
-        elif name == "maxmemory-eviction-tenacity":
-            self.services.eviction.tenacity = config.number(name)
-        elif name == "lfu-decay-time":
-            self.state.decay_minutes = config.number(name)
-        elif name == "lfu-log-factor":
-            self.state.log_factor = config.number(name)
-        elif name == "requirepass":
-            self.services.users.set_password(config.text(name).encode("utf-8", "surrogateescape"))
-            users_changed(self.services)
-        elif name == "acl-pubsub-default":
-            self.services.users.all_channels = config.text(name) == "allchannels"
-        elif name == "acllog-max-len":
-            self.services.refusals.trim(config.number(name))
-        elif name == "dir":
-            os.chdir(config.text(name))
-
-    def _apply_persistence(self, name: str) -> None:
-        """Take over when and how data go to the disk.  Raises ConfigError."""
-        config = self.services.config
-        if name == "appendonly":
-            self._apply_appendonly(config.flag(name))
-        elif name == "save":
-            self.services.snapshots.set_points(config.text(name))
-        elif name == "stop-writes-on-bgsave-error":
-            self.services.snapshots.check_refusal()
-        else:
-            self.services.aof.apply_config()
-
-    def _apply_lazyfree(self) -> None:
-        """Take over how removals are propagated."""
-        config = self.services.config
-        propagation = self.state.propagation
-        propagation.lazy_expire = config.flag("lazyfree-lazy-expire")
-        propagation.lazy_eviction = config.flag("lazyfree-lazy-eviction")
-        propagation.lazy_server_del = config.flag("lazyfree-lazy-server-del")
-
-    def _apply_appendonly(self, wanted: bool) -> None:
-        """Begin or stop to log, once the server runs.  Raises ConfigError."""
-        aof = self.services.aof
-        if not self._running or wanted == (aof.state != AOF_OFF):
-            return
-        if not wanted:
-            aof.turn_off()
-        elif not aof.turn_on():
-            raise ConfigError("Unable to turn on AOF. Check server logs.")
-
-    def _apply_policy(self, policy: str) -> None:
-        """Take over which keys are evicted; keys know either when or how often they were used."""
-        self.services.eviction.policy = policy
-        counts_use = policy.endswith("-lfu")
-        if counts_use != self.state.counts_use:
-            self.state.counts_use = counts_use
-            self.state.hold_touches(False)
-            for database in self.services.databases:
-                database.convert_accesses()
-
-    def _apply_output_limits(self, words: list[str]) -> None:
-        """Take over the output limits of the classes that this server has."""
-        for i in range(0, len(words), 4):
-            limit = {"normal": self._limit_normal, "pubsub": self._limit_pubsub, "slave": self._limit_replica}.get(
-                words[i]
-            )
-            if limit is not None:
-                limit.hard = int(words[i + 1])
-                limit.soft = int(words[i + 2])
-                limit.soft_us = int(words[i + 3]) * 1_000_000
+        """Take over a parameter that has been set.  Raises ConfigError."""
+        if name not in ("port", "bind"):
+            self._settings.apply(name)
+        elif self._running:
+            self._rebind(REBIND_FAILED[name])
 
 
 def is_local(address: bytes) -> bool:
