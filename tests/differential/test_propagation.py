@@ -47,6 +47,7 @@ class Follower:
     def stream_of(self, case: Case, peer: Peer) -> Stream:
         """What the commands of `case` send."""
         self.control.call("FLUSHALL")
+        self.control.call("DEBUG", "SET-ACTIVE-EXPIRE", 0)  # when the server comes across an expired key is chance
         self.since_mark()
         with RawClient(peer.host, peer.port) as client:
             for command in case.commands:
@@ -56,6 +57,7 @@ class Follower:
     def close(self) -> None:
         """End both connections."""
         self._replica.close()
+        self.control.call("DEBUG", "SET-ACTIVE-EXPIRE", 1)
         self.control.close()
 
 
