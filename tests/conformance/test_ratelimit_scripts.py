@@ -327,13 +327,56 @@ def test_refused_hit_that_is_sent_again_takes_nothing(ck: Client, algorithm: Alg
     assert subject.check(2).allowed
 
 
-def test_gcra_hit_after_which_others_came_is_not_counted_again(ck: Client) -> None:
-    subject = Subject(ck, GCRA(10, 10.0))
-    for name in ("a.1", "b.1"):
-        subject.check(1, request=name)
-    with pytest.raises(OutcomeForgotten, match="whose reply is forgotten"):
-        subject.check(1, request="a.1", age_us=1)
-    assert subject.check(0).remaining == 8
+def test_gcra_hit_after_which_others_came_is_known_again(ck: Client) -> None:
+    subject = Subject(ck, GCRA(100, 1e7))
+    for number in range(20):
+        subject.check(1, request=f"a.{number}")
+        subject.advance_us(10)
+    for number in (0, 1, 10, 18, 19):
+        assert subject.check(1, request=f"a.{number}", age_us=300).allowed
+    assert subject.check(0).remaining == 80
+
+
+def test_gcra_hit_that_was_not_run_is_counted_though_others_came(ck: Client) -> None:
+    subject = Subject(ck, GCRA(100, 1e7))
+    for number in range(10, 20):
+        subject.check(1, request=f"a.{number}")
+        subject.advance_us(10)
+    assert subject.check(1, request="a.1", age_us=300).allowed  # part of names that are there
+    assert subject.check(0).remaining == 89
+
+
+def test_gcra_hit_that_may_be_among_the_forgotten_is_not_counted_again(ck: Client) -> None:
+    subject = Subject(ck, GCRA(1000, 1e7))
+    for number in range(100):
+        subject.check(1, request=f"a.{number}")
+        subject.advance_us(10)
+    for name in ("a.1", "z.1"):
+        with pytest.raises(OutcomeForgotten, match="whose reply is forgotten"):
+            subject.check(1, request=name, age_us=1_000_000)
+    assert subject.check(0, consume=False, request="").remaining == 900
+    assert len(bytes(subject.stored())) < 500  # type: ignore[call-overload]  # a string
+
+
+def test_gcra_forgets_names_when_a_second_was_quiet(ck: Client) -> None:
+    subject = Subject(ck, GCRA(1000, 1e7))
+    for number in range(5):
+        subject.check(1, request=f"a.{number}")
+    subject.advance_us(1_000_001)
+    subject.check(1, request="b.1")
+    assert b"a." not in bytes(subject.stored())  # type: ignore[call-overload]  # a string
+    assert subject.check(1, request="b.2", age_us=1000).allowed
+    with pytest.raises(OutcomeForgotten):
+        subject.check(1, request="a.3", age_us=2_000_000)
+    assert subject.check(0).remaining == 993
+
+
+def test_gcra_look_that_is_repeated_is_answered(ck: Client) -> None:
+    limiter = ck.limiter("api", GCRA(10, 1e7))
+    limiter.check("u")
+    script, keys, args = limiter._plans.peek("u", 1)
+    reply = ck.backend.transport.call(script, keys, (*args, 1_000_000))
+    assert limiter.algorithm.decision(reply, 1).remaining == 9
 
 
 def test_sliding_window_knows_a_hit_again_among_hundreds(ck: Client) -> None:
