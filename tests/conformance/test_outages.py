@@ -34,8 +34,10 @@ LATE_S: Final = 0.05
 BUSY_MACHINE_S: Final = 0.25
 """What a machine with more work than processors may add to any wait."""
 
-# The faults are the network's: one server shows them as well as three.
-pytestmark = pytest.mark.parametrize("server", ["bundled"], indirect=True)
+# The faults are the network's: one server shows them as well as three.  Of the others it is tried what depends on them:
+# when they see that a client is gone, and what they do with what it has sent by then.
+BUNDLED: Final = pytest.mark.parametrize("server", ["bundled"], indirect=True)
+OTHERS: Final = pytest.mark.parametrize("server", ["redis", "valkey"], indirect=True)
 
 mail = Queue("mail")
 
@@ -144,6 +146,7 @@ def expect(results: list[object], found: int) -> None:
     assert not [result for result in results if isinstance(result, ServerError)]
 
 
+@BUNDLED
 @EVERY_FAULT
 @pytest.mark.parametrize("algorithm", [GCRA(1000, 1e7), SlidingWindow(1000, 1e7)], ids=lambda one: one.kind)
 async def test_limiter_counts_once_whatever_happens(
@@ -160,6 +163,7 @@ async def test_limiter_counts_once_whatever_happens(
     await no_task_is_left()
 
 
+@BUNDLED
 @EVERY_FAULT
 async def test_queue_holds_every_job_once_whatever_happens(server: Peer, fault: Callable[[FaultyProxy], None]) -> None:
     with FaultyProxy(server.port) as proxy:
@@ -173,6 +177,7 @@ async def test_queue_holds_every_job_once_whatever_happens(server: Peer, fault: 
     await no_task_is_left()
 
 
+@BUNDLED
 @EVERY_FAULT
 async def test_lock_is_never_held_twice_and_free_again_whatever_happens(
     server: Peer, fault: Callable[[FaultyProxy], None]
@@ -192,6 +197,7 @@ async def test_lock_is_never_held_twice_and_free_again_whatever_happens(
     await no_task_is_left()
 
 
+@BUNDLED
 @EVERY_FAULT
 async def test_worker_runs_every_job_whatever_happens(server: Peer, fault: Callable[[FaultyProxy], None]) -> None:
     with FaultyProxy(server.port) as proxy, Client.from_url(proxy.url, timeout=TIMEOUT_S) as blocking:
@@ -213,6 +219,7 @@ async def test_worker_runs_every_job_whatever_happens(server: Peer, fault: Calla
     await no_task_is_left()
 
 
+@BUNDLED
 @EVERY_FAULT
 async def test_channel_hears_of_the_gap_and_goes_on(server: Peer, fault: Callable[[FaultyProxy], None]) -> None:
     with FaultyProxy(server.port) as proxy:
@@ -236,6 +243,7 @@ async def test_channel_hears_of_the_gap_and_goes_on(server: Peer, fault: Callabl
     await no_task_is_left()
 
 
+@BUNDLED
 @EVERY_FAULT
 def test_blocking_client_is_bounded_and_back_whatever_happens(
     server: Peer, fault: Callable[[FaultyProxy], None]
@@ -269,6 +277,7 @@ async def no_task_is_left() -> None:
             await asyncio.sleep(0.01)
 
 
+@BUNDLED
 async def test_crowd_of_calls_in_an_outage_is_bounded_and_later_ones_fail_at_once(server: Peer) -> None:
     with FaultyProxy(server.port) as proxy:
         async with AsyncClient.from_url(proxy.url, timeout=TIMEOUT_S) as ck:
@@ -289,6 +298,7 @@ async def test_crowd_of_calls_in_an_outage_is_bounded_and_later_ones_fail_at_onc
     await no_task_is_left()
 
 
+@BUNDLED
 async def test_slow_server_opens_the_breaker_before_the_first_deadline(server: Peer) -> None:
     with FaultyProxy(server.port) as proxy:
         async with AsyncClient.from_url(proxy.url, timeout=5.0) as ck:
@@ -306,4 +316,36 @@ async def test_slow_server_opens_the_breaker_before_the_first_deadline(server: P
             for call in calls:
                 with contextlib.suppress(*OUTAGE):
                     await call
+    await no_task_is_left()
+
+
+@OTHERS
+@pytest.mark.parametrize("fault", [mute, reset, truncate, half_close], ids=lambda fault: fault.__name__)
+async def test_every_primitive_survives_faults_on_other_servers_too(
+    server: Peer, fault: Callable[[FaultyProxy], None]
+) -> None:
+    with FaultyProxy(server.port) as proxy:
+        async with (
+            AsyncClient.from_url(proxy.url, timeout=TIMEOUT_S) as ck,
+            AsyncClient.from_url(server.url) as direct,
+            ck.channel("news").subscribe() as messages,
+        ):
+            limiter, queue, held = ck.limiter("api", GCRA(1000, 1e7)), ck.queue(mail), await ck.lock("l").acquire()
+            checks: list[object] = [await limiter.check("u")]
+            jobs: list[object] = [await queue.enqueue(note, number=0)]
+            fault(proxy)
+            for _ in range(2):
+                checks.append(await bounded(lambda: limiter.check("u")))
+                jobs.append(await bounded(lambda: queue.enqueue(note, number=1)))
+            checks.append(await recovered(proxy, lambda: limiter.check("u")))
+            jobs.append(await recovered(proxy, lambda: queue.enqueue(note, number=2)))
+            expect(checks, 1000 - (await direct.limiter("api", GCRA(1000, 1e7)).peek("u")).remaining)
+            expect(jobs, (await direct.queue(mail).stats()).ready)
+            assert await held.release()
+            assert not await direct.lock("l").locked()
+            async with asyncio.timeout(10):
+                while await direct.channel("news").publish("hello") == 0:
+                    await asyncio.sleep(0.01)
+                while getattr(await messages.get(), "data", None) != "hello":
+                    pass
     await no_task_is_left()
