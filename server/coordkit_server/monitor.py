@@ -46,9 +46,10 @@ def redact(argv: list[bytes]) -> list[bytes]:
         return [argv[0]] + [REDACTED] * (len(argv) - 1)
     shown = argv
     if name == b"HELLO":
+        shown = list(argv)
         for at in range(2, len(argv) - 2):
             if argv[at].upper() == b"AUTH":
-                shown = [*argv[: at + 1], REDACTED, REDACTED, *argv[at + 3 :]]
+                shown[at + 1] = shown[at + 2] = REDACTED
     elif name == b"CONFIG" and len(argv) > 3 and argv[1].upper() == b"SET":
         shown = list(argv)
         for at in range(2, len(argv) - 1, 2):
