@@ -155,8 +155,8 @@ def test_lock_excludes_wakes_by_push_and_times_out(server: Peer, library: Librar
 def test_lease_is_renewed_and_its_loss_cancels_the_body(server: Peer, library: Library) -> None:
     async def main() -> None:
         async with client(server.url) as ck:
-            async with ck.lock("l", ttl=0.3).hold() as lease:
-                await anyio.sleep(0.8)
+            async with ck.lock("l", ttl=1.0).hold() as lease:
+                await anyio.sleep(1.2)
                 lease.check()
             assert not await ck.lock("l").locked()
             with pytest.raises(LeaseLost):  # noqa: PT012 - the body is the subject
@@ -551,7 +551,7 @@ def test_fault_is_survived_in_bounded_time_on_trio(server: Peer, fault: str) -> 
                         await limiter.check("u")
                     except (ServerUnavailable, OutcomeUnknown):
                         assert fault in {"mute", "refuse"}
-                    assert time.monotonic() - started_s < 0.4 + 0.3
+                    assert time.monotonic() - started_s < 0.4 + 0.5
                 proxy.heal()
                 healed_s = time.monotonic()
 
@@ -562,7 +562,7 @@ def test_fault_is_survived_in_bounded_time_on_trio(server: Peer, fault: str) -> 
                         return False
 
                 await soon(works)
-                assert time.monotonic() - healed_s < 1.0 + 0.3
+                assert time.monotonic() - healed_s < 1.0 + 1.0
                 assert await lease.release()
 
                 async def heard() -> bool:

@@ -94,7 +94,7 @@ async def test_every_primitive_runs_through_a_shared_async_client(server: Peer, 
             released_s = time.monotonic()
             await lease.release()
             woken = await waiting
-            assert time.monotonic() - released_s < 1.0  # by a push: the lease of the other would have lasted 30 s
+            assert time.monotonic() - released_s < 3.0  # by a push: the lease of the other would have lasted 30 s
             with pytest.raises(LockTimeout):
                 await other.lock("l").acquire(timeout=0.05)
             assert await woken.release()
@@ -192,11 +192,11 @@ async def test_silent_server_costs_a_shared_client_one_deadline(server: Peer) ->
             started_s = time.monotonic()
             with pytest.raises(OutcomeUnknown):
                 await limiter.check("u")
-            assert time.monotonic() - started_s < 0.4 + 0.3
+            assert time.monotonic() - started_s < 0.4 + 0.5
             started_s = time.monotonic()
             with pytest.raises(ServerUnavailable, match="probed in the background"):
                 await ck.ping()
-            assert time.monotonic() - started_s < 0.1
+            assert time.monotonic() - started_s < 0.3
             proxy.heal()
             async with asyncio.timeout(5):
                 while True:
