@@ -31,6 +31,7 @@ from coordkit_server.process import resident_bytes
 from coordkit_server.pubsub import PubSub
 from coordkit_server.replication.primary import Primary
 from coordkit_server.resp.reply import BLOCKED
+from coordkit_server.resp.request import RequestParser
 from coordkit_server.session import Session
 from coordkit_server.slowlog import SlowLog
 from coordkit_server.tracking import Tracking
@@ -153,9 +154,10 @@ SAVE_NEVER: Final = 2
 class Context:
     """One session's view of the server while a command runs: `argv` is that command's."""
 
-    def __init__(self, session: Session, services: "Services") -> None:
+    def __init__(self, session: Session, services: "Services", parser: RequestParser | None = None) -> None:
         self.session: Final = session
         self.services: Final = services
+        self.parser: Final = parser  # of the connection whose requests run here
         self.state: Final[KeyspaceState] = services.state
         self.db: Database = session.db
         self.argv: list[bytes] = []

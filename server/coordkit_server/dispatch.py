@@ -43,7 +43,7 @@ from coordkit_server.errors import (
 from coordkit_server.errors import LOADING as LOADING_TEXT
 from coordkit_server.errors import NO_AUTH as NO_AUTH_TEXT
 from coordkit_server.keyspace.database import Database, type_name
-from coordkit_server.keyspace.propagation import TO_ALL
+from coordkit_server.keyspace.propagation import TO_ALL, command_bytes
 from coordkit_server.keyspace.waiter import Waiter
 from coordkit_server.latency import Histogram
 from coordkit_server.monitor import redact
@@ -342,7 +342,9 @@ class Dispatcher(CommandRunner):
             argv = cx.argv if cx.rewritten is None else cx.rewritten
             if argv:
                 if propagation.depth == 0 and not propagation.pending:
-                    propagation.deliver_one(cx.db.index, argv, targets)
+                    parser = cx.parser
+                    wire = parser.wire_of(argv) if parser is not None else None
+                    propagation.deliver_one(cx.db.index, command_bytes(argv) if wire is None else wire, targets)
                     cx.session.aof_position = propagation.aof_position
                     cx.session.replica_position = propagation.replica_position
                     return reply

@@ -109,9 +109,9 @@ class Propagation:
         if self.depth == 0:
             self.deliver()
 
-    def deliver_one(self, db_index: int, argv: list[bytes], targets: int) -> None:
-        """Send a command that is a unit of execution by itself."""
-        self._send(db_index, command_bytes(argv), targets)
+    def deliver_one(self, db_index: int, wire: bytes, targets: int) -> None:
+        """Send the command `wire`, which is a unit of execution by itself."""
+        self._send(db_index, wire, targets)
 
     def deliver(self, *, as_unit: bool = True) -> None:
         """Send what is pending: the unit of execution has ended.  `as_unit` False: removals that belong to nothing."""

@@ -94,7 +94,7 @@ class Connection(Handler, Flushable, OutputSink):
         self.limit_pubsub: OutputLimit = OutputLimit()
         self.limit_replica: OutputLimit = OutputLimit()
         self.session: Final[Session] = Session(ident, services.databases[0], self, services.clock.now_us())
-        self._cx: Final = Context(self.session, services)
+        self._cx: Final = Context(self.session, services, self._parser)
 
     # -- input ---------------------------------------------------------------------------------------------------
 

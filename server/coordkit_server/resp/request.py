@@ -3,6 +3,7 @@
     parser.feed(data)            as often as bytes arrive, split anywhere
     parser.next_request()        an argv, or None when more bytes are needed
     parser.read_ahead(n)         a look at up to n requests that follow, which next_request returns all the same
+    parser.wire_of(argv)         the bytes that the request came as, for those who repeat it elsewhere
 
 States: between requests (`_missing == 0`) or inside an array (`_missing` arguments to come; `_bulk` is the length of
 the one that is being read, -1 before its header).  Bytes of a value that is still coming are kept as chunks and
@@ -45,10 +46,19 @@ class RequestParser:
         self._starved: bool = True  # the last next_request returned None and nothing has arrived since
         self._ahead: list[list[bytes]] = []  # what read_ahead parsed and next_request has not returned yet, last first
         self._starts: list[int] = []  # where in `_data` each of these begins
+        self._ahead_end: int = 0  # where the last of them ends
+        self._begin: int = -1  # where in `_data` the request that is being read begins, -1 if in what came before it
+        self._current: list[bytes] = []  # what next_request returned last: `_data[_current_start:_current_end]`
+        self._current_start: int = -1
+        self._current_end: int = 0
+        self._plain: bool = True  # all of `_data` that was read is as anybody else would send it
 
     def feed(self, data: bytes) -> None:
         """Take in bytes as they arrived."""
         self._starved = False
+        self._begin = -1
+        self._current_start = -1
+        self._plain = True
         if self._pos == len(self._data) and not self._chunks:
             self._data = data
             self._pos = 0
@@ -80,6 +90,8 @@ class RequestParser:
         if self._pos == len(self._data) and not self._chunks:
             self._data = b""
             self._pos = 0
+            self._current = []
+            self._current_start = -1
 
     def has_more(self) -> bool:
         """Return True if `next_request` was not yet asked to the end of what has arrived."""
@@ -90,9 +102,24 @@ class RequestParser:
 
         Raises ProtocolError."""
         if self._ahead:
-            self._starts.pop()
-            return self._ahead.pop()
-        return self._parse()
+            argv = self._ahead.pop()
+            self._current = argv
+            self._current_start = self._starts.pop()
+            self._current_end = self._starts[-1] if self._starts else self._ahead_end
+            return argv
+        following = self._parse()
+        if following is not None:
+            self._current = following
+            self._current_start = self._begin
+            self._current_end = self._pos
+        return following
+
+    def wire_of(self, argv: list[bytes]) -> bytes | None:
+        """Return the bytes that the last request came as if that is `argv`, None if they cannot be used as they are."""
+        start = self._current_start
+        if argv is not self._current or start < 0 or not self._plain or self._data[start] != _STAR:
+            return None
+        return self._data[start : self._current_end]
 
     def may_read_ahead(self) -> bool:
         """Return True between requests, if more bytes are there and none of them has been looked at."""
@@ -115,6 +142,7 @@ class RequestParser:
                 break
             ahead.append(argv)
             starts.append(start)
+            self._ahead_end = self._pos
         self._starved = self._starved and not ahead
         ahead.reverse()
         starts.reverse()
@@ -142,6 +170,7 @@ class RequestParser:
         if self._chunks:
             return self._need(self._wanted)
         if self._missing == 0:
+            self._begin = self._pos
             if self._pos >= len(self._data):
                 return self._need(1)
             if self._data[self._pos] != _STAR:
@@ -176,6 +205,8 @@ class RequestParser:
             if end + 2 > len(self._data):
                 return self._need(size + 2)
             argv.append(self._data[self._pos : end])
+            if self._data[end] != _CR or self._data[end + 1] != _LF:
+                self._plain = False  # these two bytes may be anything
             self._pos = end + 2
             self._bulk = -1
             self._missing -= 1
@@ -202,7 +233,7 @@ class RequestParser:
                 break
             value = value * 10 + char - _ZERO
             pos += 1
-        if pos + 1 < size and data[pos] == _CR and start < pos <= start + 18:
+        if pos + 1 < size and data[pos] == _CR and data[pos + 1] == _LF and start < pos <= start + 18:
             self._pos = pos + 2
             return value
         return self._slow_header(too_big)
@@ -217,6 +248,7 @@ class RequestParser:
             return _INCOMPLETE
         text = data[self._pos + 1 : end]
         self._pos = end + 2
+        self._plain = False
         digits = text[1:] if text[:1] == b"-" else text
         if not digits.isdigit() or len(digits) > 19:
             return _INVALID

@@ -167,3 +167,62 @@ def test_parser_forgets_only_what_was_parsed() -> None:
     parser.forget_parsed()
     parser.feed(b"NG\r\n")
     assert parser.next_request() == [b"PING"]
+
+
+def wires(chunks: list[bytes], ahead: int) -> list[tuple[bytes, bytes | None]]:
+    """Each request as bytes of our own, and as the parser says that it came."""
+    parser = RequestParser(512 * 1024 * 1024)
+    found = []
+    for chunk in chunks:
+        parser.feed(chunk)
+        while (argv := parser.next_request()) is not None:
+            if ahead and parser.may_read_ahead():
+                parser.read_ahead(ahead)
+            if argv:
+                found.append((pack(argv), parser.wire_of(argv)))
+        parser.put_back()
+    return found
+
+
+@given(
+    requests=st.lists(st.lists(st.binary(max_size=40), min_size=1, max_size=5), max_size=6),
+    cuts=st.lists(st.integers(min_value=0, max_value=400), max_size=12),
+    ahead=st.integers(min_value=0, max_value=4),
+)
+def test_wire_of_a_request_is_what_came_or_unknown(requests: list[list[bytes]], cuts: list[int], ahead: int) -> None:
+    stream = b"".join(pack(argv) for argv in requests)
+    edges = sorted({0, len(stream), *(min(cut, len(stream)) for cut in cuts)})
+    found = wires([stream[a:b] for a, b in pairwise(edges)], ahead)
+    assert [own for own, _ in found] == [pack(argv) for argv in requests]
+    assert all(came in (own, None) for own, came in found)
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 2, 10])
+def test_wire_of_requests_that_came_together_is_known_of_all(ahead: int) -> None:
+    stream = [pack([b"SET", b"k", b"%d" % number]) for number in range(5)]
+    assert wires([b"".join(stream)], ahead) == [(wire, wire) for wire in stream]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"SET k v\r\n",
+        b"*1\r\n$4\r\nPINGxx",
+        b"*1\r\n$4\r\nPING\rx",
+        b"*1\r\n$4\rxPING\r\n",
+        b"*1\rx$4\r\nPING\r\n",
+    ],
+)
+def test_wire_of_a_request_in_another_form_is_unknown(data: bytes) -> None:
+    ((_, came),) = wires([data], 0)
+    assert came is None
+    assert wires([pack([b"GET", b"k"]) + data], 3)[1][1] is None
+
+
+def test_wire_of_another_request_is_unknown() -> None:
+    parser = RequestParser(1024)
+    parser.feed(pack([b"GET", b"a"]) + pack([b"GET", b"b"]))
+    first = parser.next_request()
+    assert first is not None
+    assert parser.next_request() == [b"GET", b"b"]
+    assert parser.wire_of(first) is None
