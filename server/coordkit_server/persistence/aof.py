@@ -89,7 +89,7 @@ class AppendOnly:
         self._files: Final = files
         self._children: Final = children
         self._writer: Final = writer
-        self.appender: Final = AppendLog(state, clock, log, syncer)
+        self.appender: Final = AppendLog(state, clock, log, syncer, children)
         self.state: int = OFF
         self.manifest: Manifest = Manifest(config.text("appendfilename"))
         self.rewriting: bool = False
@@ -243,6 +243,7 @@ class AppendOnly:
         """Take over what decides how the log is written."""
         self.appender.policy = POLICIES[self._config.text("appendfsync")]
         self.appender.annotate = self._config.flag("aof-timestamp-enabled")
+        self.appender.yields_to_children = self._config.flag("no-appendfsync-on-rewrite")
         self.remove_history()
 
     # -- rewriting -----------------------------------------------------------------------------------------------

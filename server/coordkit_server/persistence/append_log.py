@@ -10,12 +10,15 @@ seconds at most.  `no`: a write a turn.
 
 After a failure the file is cut back to what is known to be good, and everything behind it is written again: an fsync
 that failed says nothing about what a later one does for the same bytes.  So the bytes of the last fsyncs are kept.
+
+With no-appendfsync-on-rewrite nothing is fsynced while a child writes, whatever the policy: as with `no` until then.
 """
 
 import os
 from time import sleep
 from typing import Final
 
+from coordkit_server.children import ChildRunner
 from coordkit_server.clock import Clock
 from coordkit_server.errors import MISCONF_AOF
 from coordkit_server.keyspace.database import KeyspaceState
@@ -38,8 +41,9 @@ _NOT_SELECTED: Final = -1
 class AppendLog(StreamSink):
     """Appends the stream of changes to a file."""
 
-    def __init__(self, state: KeyspaceState, clock: Clock, log: Log, syncer: Syncer) -> None:
+    def __init__(self, state: KeyspaceState, clock: Clock, log: Log, syncer: Syncer, children: ChildRunner) -> None:
         self._state: Final = state
+        self._children: Final = children
         self._clock: Final = clock
         self._log: Final = log
         self._syncer: Final = syncer
@@ -58,6 +62,7 @@ class AppendLog(StreamSink):
         self._distrusted: bool = False  # an fsync failed: the file is to be cut back
         self.policy: int = EVERY_SECOND
         self.annotate: bool = False
+        self.yields_to_children: bool = False  # no-appendfsync-on-rewrite
         self.position: int = 0
         self.written_position: int = 0
         self.synced_position: int = 0
@@ -158,7 +163,13 @@ class AppendLog(StreamSink):
 
     def is_durable(self, position: int) -> bool:
         """Return True if a client whose change ends at `position` may be told that it is done."""
-        return self.policy != ALWAYS or position <= self.synced_position or self._file is None
+        if self.policy != ALWAYS or position <= self.synced_position or self._file is None:
+            return True
+        return position <= self.written_position and self._yields()
+
+    def _yields(self) -> bool:
+        """Return True while the disk is left to a child."""
+        return self.yields_to_children and self._children.child_running()
 
     # -- writing -------------------------------------------------------------------------------------------------
 
@@ -219,10 +230,11 @@ class AppendLog(StreamSink):
         self._buffer = []
         self._size += len(data)
         self.written_position = self.position
-        if self.policy != NEVER:
+        if self.policy != NEVER and not self._yields():
             self._unsynced.append(data)
         else:
             self._unsynced = []  # nothing is fsynced, so nothing can be found out either
+            self._syncing_count = 0
             self._trusted_size = self._size
         return True
 
@@ -268,6 +280,10 @@ class AppendLog(StreamSink):
 
     def _sync_by_policy(self, now_us: int) -> bool:
         """Fsync if it is time; return False if that failed."""
+        if self._yields():
+            if not self._buffer:
+                self._recovered()
+            return True
         if self.policy == ALWAYS or (self.failed and self.policy != NEVER):
             return self._sync_now()
         if self.policy == EVERY_SECOND:
@@ -295,7 +311,7 @@ class AppendLog(StreamSink):
         position = self._syncer.take_position()
         if position >= 0:
             self.synced_position = max(self.synced_position, position)
-            self._trusted_size = self._syncing_size
+            self._trusted_size = max(self._trusted_size, self._syncing_size)
             del self._unsynced[: self._syncing_count]
         else:
             self._distrusted = True

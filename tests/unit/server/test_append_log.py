@@ -4,6 +4,7 @@ import errno
 
 import pytest
 
+from coordkit_server.children import ChildTask
 from coordkit_server.clock import ManualClock
 from coordkit_server.config import Config
 from coordkit_server.keyspace.database import KeyspaceState
@@ -41,7 +42,8 @@ class Bench:
         self.clock = ManualClock(1_700_000_000_000)
         self.state = KeyspaceState(RecordedEvents(), RecordedChanges())
         self.syncer = InlineSyncer()
-        self.log = AppendLog(self.state, self.clock, Log("", "nothing"), self.syncer)
+        self.children = InlineChildren()
+        self.log = AppendLog(self.state, self.clock, Log("", "nothing"), self.syncer, self.children)
         self.log.policy = policy
         self.stream = select_bytes(0)
         self.acknowledged = 0  # bytes of the stream behind which a client was told OK
@@ -186,6 +188,57 @@ def test_log_with_everysec_waits_two_seconds_for_a_slow_fsync_then_writes() -> N
     bench.log.flush()
     assert bench.log.buffered_bytes() == 0
     assert bench.log.delayed_fsyncs == 1
+
+
+class Nothing(ChildTask):
+    """A child that leaves the disk to others."""
+
+    def run_in_child(self) -> None:
+        pass
+
+    def child_ended(self, succeeded: bool) -> None:
+        pass
+
+
+@pytest.mark.parametrize("policy", [ALWAYS, EVERY_SECOND])
+@pytest.mark.parametrize("yields", [True, False])
+def test_log_leaves_the_disk_to_a_child_if_told_so(policy: int, yields: bool) -> None:
+    bench = Bench(policy, Disk())
+    bench.open()
+    bench.log.yields_to_children = yields
+    bench.turn(0)
+    bench.settle()
+    before = bench.stream
+    assert on_disk(bench.disk) == before
+    bench.children.start_child(Nothing())
+    for number in range(1, 5):
+        bench.turn(number)
+        assert bench.acknowledged == len(bench.stream)  # written, which is enough meanwhile
+    bench.settle()
+    assert on_disk(bench.disk) == (before if yields else bench.stream)
+    bench.children.end()
+    bench.settle()
+    assert on_disk(bench.disk) == bench.stream
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize("policy", [ALWAYS, EVERY_SECOND])
+def test_log_that_left_the_disk_to_a_child_repeats_nothing_after_a_failure(policy: int, failure: str | int) -> None:
+    for fail_at in range(2, operations_of(policy) * 2):
+        disk = Disk()
+        bench = Bench(policy, disk)
+        bench.open()
+        bench.log.yields_to_children = True
+        disk.fail_at, disk.failure = fail_at, failure
+        for number in range(TURNS * 2):
+            if number == 3:
+                bench.children.start_child(Nothing())
+            if number == 9:
+                bench.children.end()
+            bench.turn(number)
+        bench.settle()
+        assert not bench.state.writes_refused
+        assert bytes(disk.names[FILE].data) == bench.stream, fail_at
 
 
 def test_log_with_annotations_notes_each_second_once() -> None:
