@@ -182,7 +182,7 @@ class Server(ServerControl, TurnHooks, ConnectionOwner, Barrier, Pulse):
         libraries = ScriptLibraries()
         disk = files if files is not None else RealFileSystem()
         snapshots = Snapshots(config, clock, log, self.state, databases, limits, self.forks, libraries, disk)
-        base = BaseOfLog(snapshots, CommandBase(databases, limits, libraries, config, clock), config)
+        base = BaseOfLog(snapshots, CommandBase(databases, limits, libraries, config, clock, disk), config)
         aof = AppendOnly(config, clock, log, self.state, SystemFiles(), ThreadSyncer(), self.forks, base)
         table = build_table()
         primary = Primary(config, clock, random, log, self.state, self.forks, ReplicaSnapshot(snapshots))

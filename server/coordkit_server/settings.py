@@ -33,6 +33,7 @@ class Settings:
         self._appliers: Final[dict[str, Callable[[str], None]]] = {
             "aof-disable-auto-gc": self._aof,
             "aof-timestamp-enabled": self._aof,
+            "no-appendfsync-on-rewrite": self._aof,
             "appendfsync": self._aof,
             "appendonly": self._appendonly,
             "client-output-buffer-limit": self._output_limits,

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.conformance.test_replication import eventually, info
 from tests.differential.case import CommandLine
 from tests.differential.client import RawClient, Reply
 from tests.peers import Peer
@@ -64,3 +65,39 @@ def test_stream_from_the_append_only_file_is_as_it_was(changes: list[CommandLine
         before: list[Reply] = [client.call(*command) for command in STATE]
         assert client.call("DEBUG", "LOADAOF") == ("+", b"OK")
         assert [client.call(*command) for command in STATE] == before
+
+
+# everything but the nodes: they are built anew
+ABOUT = (
+    "local out = {} local info = redis.call('XINFO', 'STREAM', KEYS[1]) "
+    "for i = 1, #info, 2 do if not info[i]:find('radix', 1, true) then out[#out + 1] = info[i + 1] end end return out"
+)
+CONTENTS: list[CommandLine] = [
+    ["XRANGE", "x", "-", "+"],
+    ["EVAL", ABOUT, 1, "x"],
+    ["XINFO", "GROUPS", "x"],
+    ["EVAL", NACKS, 1, "x", "g"],
+]
+KEPT: dict[str, list[CommandLine]] = {
+    **CHANGES,
+    "empty": [["XTRIM", "x", "MAXLEN", 0]],
+    "empty-with-group": [*GROUP, ["XACK", "x", "g", *(f"{n}-1" for n in range(1, 10))], ["XTRIM", "x", "MAXLEN", 0]],
+    "removed-while-pending": [*GROUP, ["XDEL", "x", "2-1", "3-1"]],
+    "consumer-without-work": [*GROUP, ["XGROUP", "CREATECONSUMER", "x", "g", "idle"]],
+}
+
+
+@pytest.mark.parametrize("changes", KEPT.values(), ids=KEPT.keys())
+def test_stream_from_a_base_of_commands_is_as_it_was(changes: list[CommandLine], start_peer: PeerFactory) -> None:
+    options = ("--appendonly", "yes", "--aof-use-rdb-preamble", "no", "--enable-debug-command", "yes")
+    peer = start_peer("bundled", *options)
+    with RawClient(peer.host, peer.port, timeout_s=20) as client:
+        for number in range(1, 41):
+            client.call("XADD", "x", f"{number}-1", "f", number)
+        for command in changes:
+            assert client.call(*command)[0] != "-", command
+        before: list[Reply] = [client.call(*command) for command in CONTENTS]
+        client.call("BGREWRITEAOF")
+        eventually(lambda: info(client, "persistence")[b"aof_rewrite_in_progress"] == b"0")
+        assert client.call("DEBUG", "LOADAOF") == ("+", b"OK")
+        assert [client.call(*command) for command in CONTENTS] == before

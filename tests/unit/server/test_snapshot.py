@@ -250,6 +250,21 @@ def test_save_that_fails_at_any_step_leaves_the_old_file(server: Server, files: 
     assert loaded(Path("dump.rdb").read_bytes(), databases(16)).keys == 2001
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+def test_base_of_commands_that_fails_at_any_step_is_told(server: Server, files: FailingFiles, number: int) -> None:
+    services = server.services
+    services.config.set("aof-use-rdb-preamble", "no")
+    for step in range(4):  # create, write, sync, close
+        files.fail_after(step, number)
+        with pytest.raises(OSError, match="injected failure"):
+            services.aof.write_base("base.aof")
+        assert files.open_files == 0
+    files.fail_after(4, number)
+    services.aof.write_base("base.aof")
+    assert not files.failed
+    assert Path("base.aof").read_bytes().count(b"SET") == 2000
+
+
 def end_of_child(server: Server) -> None:
     """Wait for the child and let the server take its result over."""
     server.forks.on_readable()
