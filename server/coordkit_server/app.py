@@ -283,7 +283,11 @@ class Server(ServerControl, TurnHooks, ConnectionOwner, Barrier, Pulse):
         if self.services.config.flag("appendonly"):
             aof.read_manifest()
             aof.adopt_old_file()
-            load_files(self.services)
+            try:
+                load_files(self.services)
+            except LoadStopped:
+                self.log.warning("Loading has been stopped")
+                return
             aof.open_at_start()
             aof.remove_history()
         else:
@@ -304,9 +308,9 @@ class Server(ServerControl, TurnHooks, ConnectionOwner, Barrier, Pulse):
         """Tell clients from now on that data are loaded, or answer them again."""
         self.dispatcher.loading = loading
 
-    def serve_while_loading(self) -> None:
-        """Serve those who ask while files are loaded."""
-        self.loop.glance()
+    def serve_while_loading(self, loaded_bytes: int) -> None:
+        """Serve those who ask while files are loaded.  Raises LoadStopped if the server is to end."""
+        self.beat(loaded_bytes)
 
     def beat(self, loaded_bytes: int) -> None:
         """Serve those who ask while a file is loaded.  Raises LoadStopped if the server is to end."""

@@ -337,8 +337,8 @@ class ServerControl:
         """Tell clients from now on that data are loaded, or answer them again."""
         raise NotImplementedError
 
-    def serve_while_loading(self) -> None:
-        """Serve those who ask while files are loaded."""
+    def serve_while_loading(self, loaded_bytes: int) -> None:
+        """Serve those who ask while files are loaded.  Raises LoadStopped if the server is to end."""
         raise NotImplementedError
 
     def stopping(self) -> bool:

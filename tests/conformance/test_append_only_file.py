@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.test_replication import connect, eventually, info, write_load
+from tests.conformance.test_replication import WITHIN_S, connect, eventually, info, write_load
+from tests.conformance.test_snapshots import ask
 from tests.contents import contents
 from tests.differential.client import pack
 from tests.peers import Peer, free_port
@@ -201,3 +202,49 @@ def test_waitaof_waits_for_the_fsync(start_peer: PeerFactory, tmp_path: Path) ->
         client.call("SET", "a", "2")
         assert client.call("WAITAOF", 1, 0, 0) == ("*", ((":", b"1"), (":", b"0")))
         assert time.monotonic() - started < 5
+
+
+def test_clients_are_told_while_commands_are_loaded(tmp_path: Path) -> None:
+    path = write_files(tmp_path / "data", b"".join(pack(("SET", f"key{number}", "v")) for number in range(50_000)))
+    size = path.stat().st_size
+    options = aof_options(tmp_path / "data", "--key-load-delay", "300")  # a quarter of a second between two looks
+    assert_told_while_loading(options, size)
+    assert path.stat().st_size == size
+
+
+def test_clients_are_told_while_a_base_is_loaded(start_peer: PeerFactory, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    options = aof_options(tmp_path / "data")
+    first = start_peer("bundled", *options)
+    with connect(first) as client:
+        client.send(b"".join(pack(("SET", f"key{number}", "v" * 100)) for number in range(2000)))
+        for _ in range(2000):
+            client.read()
+        client.call("BGREWRITEAOF")
+        eventually(lambda: info(client, "persistence")[b"aof_rewrite_in_progress"] == b"0")
+    first.stop()
+    slow = ("--key-load-delay", "5000", "--loading-process-events-interval-bytes", "1024")
+    size = sum(path.stat().st_size for path in (tmp_path / "data/appendonlydir").glob("appendonly.aof.[0-9]*"))
+    assert_told_while_loading((*options, *slow), size)
+
+
+def assert_told_while_loading(options: tuple[str, ...], size: int) -> None:
+    """Start a server that takes long to load files of this size; ask it; end it meanwhile."""
+    # PING is refused while it loads, so that a starter would wait: here the port is asked for directly
+    port = free_port()
+    process = subprocess.Popen((sys.executable, "-m", "coordkit_server", "--port", str(port), *options))
+    try:
+        peer = Peer("bundled", "127.0.0.1", port, process)
+        eventually(lambda: b"LOADING" in ask(peer))
+        with connect(peer) as client:
+            assert client.call("GET", "key1") == ("-", b"LOADING Redis is loading the dataset in memory")
+            state = info(client, "persistence")
+            assert state[b"loading"] == b"1"
+            assert int(state[b"loading_total_bytes"]) == size
+            assert int(state[b"loading_loaded_bytes"]) < size
+            client.send(pack(("SHUTDOWN", "NOSAVE")))
+            assert client.read_to_end() == b""
+        assert process.wait(WITHIN_S) == 0
+    finally:
+        process.kill()
+        process.wait(WITHIN_S)

@@ -23,7 +23,7 @@ def bgrewriteaof(cx: Context) -> object:
 
 
 def load_files(services: Services) -> bool:
-    """Load the append-only file; return False if there is none.  Raises AppendOnlyError, OSError."""
+    """Load the append-only file; return False if there is none.  Raises AppendOnlyError, LoadStopped, OSError."""
     aof = services.aof
     state = services.state
     propagation = state.propagation
@@ -40,6 +40,7 @@ def load_files(services: Services) -> bool:
     finally:
         state.loading = False
         services.control.set_loading(False)
+        services.snapshots.end_loading()
         propagation.active = heard
     state.ready = []
     if loaded:

@@ -26,6 +26,7 @@ from coordkit_server.datatypes.value import Value
 from coordkit_server.errors import NO_SUCH_KEY, CommandError, subcommand_syntax
 from coordkit_server.keyspace.database import Database
 from coordkit_server.persistence.aof import AppendOnlyError
+from coordkit_server.persistence.rdb import LoadStopped
 from coordkit_server.resp.reply import (
     OK,
     AttributeReply,
@@ -303,7 +304,7 @@ def debug_loadaof(cx: Context) -> object:
     cx.prevent_propagation()
     try:
         return load_again(cx.services)
-    except (AppendOnlyError, OSError) as error:
+    except (AppendOnlyError, LoadStopped, OSError) as error:
         cx.services.log.warning(str(error))
         raise CommandError(b"ERR Error trying to load the AOF files, check server logs.") from error
 

@@ -1,10 +1,12 @@
 """Repeating the commands of an append-only file: no client, no replies, no checks, nobody told, nothing expires."""
 
+from time import sleep
 from typing import BinaryIO, Final
 
 from coordkit_server.context import Command, CommandRunner, Context, Services
 from coordkit_server.errors import CommandError
 from coordkit_server.persistence.aof_load import Replay
+from coordkit_server.persistence.rdb import Pulse
 from coordkit_server.persistence.rdb_format import ByteSource
 from coordkit_server.persistence.snapshot import LoadError
 from coordkit_server.session import GATE_MULTI, NullSink, Queued, Session
@@ -23,6 +25,18 @@ class FileSource(ByteSource):
         return self._file.read(size)
 
 
+class PulseInPart(Pulse):
+    """The pulse of loading one file of several."""
+
+    def __init__(self, replay: "CommandReplay", earlier_bytes: int) -> None:
+        self._replay: Final = replay
+        self._earlier_bytes: Final = earlier_bytes
+
+    def beat(self, loaded_bytes: int) -> None:
+        """So much of this file has been read.  Raises LoadStopped."""
+        self._replay.beat(self._earlier_bytes + loaded_bytes)
+
+
 class CommandReplay(Replay):
     """Runs the commands of a file one after the other."""
 
@@ -31,6 +45,7 @@ class CommandReplay(Replay):
         self._runner: Final[CommandRunner] = services.require_runner()
         self._session: Session = self._new_session()
         self._cx: Context = Context(self._session, services)
+        self._delay_s: Final = max(services.config.number("key-load-delay"), 0) / 1e6
 
     def _new_session(self) -> Session:
         """Return a session without a client."""
@@ -40,10 +55,13 @@ class CommandReplay(Replay):
         session.obeyed = True
         return session
 
-    def beat(self) -> bool:
-        """Let others be answered; return False if the server is to end."""
-        self._services.control.serve_while_loading()
-        return not self._services.control.stopping()
+    def begin(self, total_bytes: int) -> None:
+        """Tell those who ask how much is to be loaded."""
+        self._services.snapshots.begin_loading(total_bytes)
+
+    def beat(self, loaded_bytes: int) -> None:
+        """Let others be answered.  Raises LoadStopped if the server is to end."""
+        self._services.control.serve_while_loading(loaded_bytes)
 
     def begin_file(self) -> None:
         """Forget an open transaction and the database selected."""
@@ -63,6 +81,8 @@ class CommandReplay(Replay):
         if session.gates & GATE_MULTI and row.name not in _AT_ONCE:
             session.queue.append(Queued(row, argv))
             return True
+        if self._delay_s:
+            sleep(self._delay_s)
         if self._runner.refusal(argv) is None:
             self._run(row, argv)
             session.deny_blocking = True
@@ -83,10 +103,11 @@ class CommandReplay(Replay):
             self._services.log.warning("A command of the append-only file failed: %r" % error.message)
         self._session.out = []
 
-    def load_snapshot(self, file: BinaryIO) -> str:
-        """Load the snapshot at the start of `file`; return what is wrong, or ""."""
+    def load_snapshot(self, file: BinaryIO, earlier_bytes: int) -> str:
+        """Load the snapshot at the start of `file`; return what is wrong, or "".  Raises LoadStopped."""
+        pulse = PulseInPart(self, earlier_bytes)
         try:
-            file.seek(self._services.snapshots.load_base(FileSource(file)))
+            file.seek(self._services.snapshots.load_base(FileSource(file), pulse))
         except LoadError as error:
             return str(error)
         return ""

@@ -17,23 +17,29 @@ from coordkit_server.persistence.manifest import Part
 
 SIGNATURE: Final = b"REDIS"
 # commands between looks at who waits for an answer
-BEAT_COMMANDS: Final = 4096
+BEAT_COMMANDS: Final = 1024
 
 
 @trait
 class Replay:
     """Repeats commands and takes over snapshots."""
 
-    def load_snapshot(self, file: BinaryIO) -> str:
-        """Load the snapshot at the position of `file`, leave the position behind it; return what is wrong, or ""."""
+    def load_snapshot(self, file: BinaryIO, earlier_bytes: int) -> str:
+        """Load the snapshot at the start of `file`, leave the position behind it; return what is wrong, or "".
+
+        `earlier_bytes` is the size of the files before it.  Raises what `beat` raises."""
         raise NotImplementedError
 
     def repeat(self, argv: list[bytes]) -> bool:
         """Run a command; return False if there is no such command.  Its errors do not matter."""
         raise NotImplementedError
 
-    def beat(self) -> bool:
-        """Let others be answered; return False if the server is to end."""
+    def begin(self, total_bytes: int) -> None:
+        """Get ready for files of this size."""
+        raise NotImplementedError
+
+    def beat(self, loaded_bytes: int) -> None:
+        """Let others be answered; so much of all files has been loaded.  Raises LoadStopped if the server is to end."""
         raise NotImplementedError
 
     def begin_file(self) -> None:
@@ -53,17 +59,18 @@ class AofLoader:
         self._log: Final = log
         self._replay: Final = replay
         self._truncate: Final = truncate
+        self._earlier_bytes: int = 0  # size of the files that are loaded
 
     def load(self) -> bool:
-        """Load everything; return False if there is nothing.  Raises AppendOnlyError."""
+        """Load everything; return False if there is nothing.  Raises AppendOnlyError, LoadStopped."""
         parts = self._aof.manifest.parts()
-        total = 0
-        for part in parts:
-            total += self._size(part)
-        if total == 0:
+        sizes = [self._size(part) for part in parts]
+        if sum(sizes) == 0:
             return False
+        self._replay.begin(sum(sizes))
         for number, part in enumerate(parts):
             started = time.monotonic()
+            self._earlier_bytes = sum(sizes[:number])
             self._load_part(part, is_last=number == len(parts) - 1)
             kind = "base" if part is self._aof.manifest.base else "incr"
             self._log.notice("DB loaded from %s file %s: %.3f seconds" % (kind, part.name, time.monotonic() - started))
@@ -107,7 +114,7 @@ class AofLoader:
         self._log.notice(
             "Reading RDB preamble from AOF file..." if is_old else "Reading RDB base file on AOF loading..."
         )
-        reason = self._replay.load_snapshot(file)
+        reason = self._replay.load_snapshot(file, self._earlier_bytes)
         if reason:
             what = "preamble of the AOF file" if is_old else "base file"
             self._log.warning(reason)
@@ -125,8 +132,8 @@ class AofLoader:
         count = 0
         while True:
             count += 1
-            if count % BEAT_COMMANDS == 0 and not replay.beat():
-                raise AppendOnlyError("Loading has been stopped")
+            if count % BEAT_COMMANDS == 0:
+                replay.beat(self._earlier_bytes + reader.offset)
             before = reader.offset
             try:
                 argv = reader.next_command()

@@ -340,6 +340,16 @@ class Snapshots(ChildTask):
         finally:
             self.loading_since_s = 0
 
+    def begin_loading(self, total_bytes: int) -> None:
+        """Remember that files of this size are being loaded."""
+        self.loading_since_s = self._clock.now_us() // 1_000_000
+        self.loading_bytes = total_bytes
+        self.loaded_bytes = 0
+
+    def end_loading(self) -> None:
+        """Remember that everything is loaded."""
+        self.loading_since_s = 0
+
     def note_loaded(self, loaded_bytes: int) -> None:
         """Remember how much of the file is loaded."""
         self.loaded_bytes = loaded_bytes
@@ -357,15 +367,29 @@ class Snapshots(ChildTask):
             return False
         return True
 
-    def load_base(self, source: ByteSource) -> int:
-        """Load the snapshot at the start of an append-only file; return where it ends.  Raises LoadError, OSError."""
+    def load_base(self, source: ByteSource, pulse: Pulse) -> int:
+        """Load the snapshot at the start of an append-only file; return where it ends.
+
+        Raises LoadError, OSError, and LoadStopped of `pulse`."""
         reader = Reader(b"", source, checksums=self._config.flag("rdbchecksum"))
-        loader = Loader(reader, self._databases, LoadOptions(self._limits, self._libraries, NEVER))
+        loader = Loader(reader, self._databases, self._load_options(NEVER, pulse, merge=False))
         try:
             loader.run()
         except BadFormat as error:
             raise LoadError(f"snapshot, offset {loader.item_at}: {error}") from error
         return reader.offset()
+
+    def _load_options(self, drop_due_at_ms: int, pulse: Pulse | None, *, merge: bool) -> LoadOptions:
+        """Return how a snapshot is read."""
+        return LoadOptions(
+            self._limits,
+            self._libraries,
+            drop_due_at_ms,
+            merge=merge,
+            pulse=pulse,
+            pulse_bytes=self._config.number("loading-process-events-interval-bytes"),
+            key_delay_us=self._config.number("key-load-delay"),
+        )
 
     def _load_file(self, pulse: Pulse | None, *, merge: bool) -> bool:
         """Load the snapshot file; return True.  Raises LoadError, OSError."""
@@ -374,15 +398,7 @@ class Snapshots(ChildTask):
         reader = Reader(b"", file, checksums=self._config.flag("rdbchecksum"))
         self.loading_bytes = file.size()
         self.loaded_bytes = 0
-        options = LoadOptions(
-            self._limits,
-            self._libraries,
-            self._clock.now_us() // 1000,
-            merge=merge,
-            pulse=pulse,
-            pulse_bytes=self._config.number("loading-process-events-interval-bytes"),
-            key_delay_us=self._config.number("key-load-delay"),
-        )
+        options = self._load_options(self._clock.now_us() // 1000, pulse, merge=merge)
         loader = Loader(reader, self._databases, options)
         try:
             loader.run()
