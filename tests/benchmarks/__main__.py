@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.benchmarks import client_bench, report, server_bench, servers
+from tests.benchmarks import client_bench, persistence_bench, report, server_bench, servers
 
 
 def arguments() -> argparse.Namespace:
@@ -16,7 +16,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="rounds of which the median counts (default: 5)")
     parser.add_argument("--quick", action="store_true", help="a fifth of the load: for a look, not for a statement")
-    parser.add_argument("--part", choices=("server", "client"), help="only one of the two")
+    parser.add_argument("--part", choices=("server", "client", "persistence"), help="only one of the three")
     parser.add_argument("--case", help="only cases whose name holds this word")
     parser.add_argument("--out", type=Path, default=Path("bench-results"), help="where the JSON file goes")
     return parser.parse_args()
@@ -53,6 +53,17 @@ def measured_clients(options: argparse.Namespace, server: servers.Server) -> lis
     return rows
 
 
+def measured_persistence(options: argparse.Namespace) -> list[persistence_bench.Row]:
+    """The rows of what keeping data costs."""
+    rows: list[persistence_bench.Row] = []
+    settings = {"rounds": options.rounds, "quick": options.quick, "only": options.case}
+    with contextlib.suppress(KeyboardInterrupt):
+        for group in persistence_bench.measure(**settings, leave_out=print):
+            rows += group
+            progress(group[0].case)
+    return rows
+
+
 def main() -> None:
     """Measure, print the tables, keep the JSON."""
     options = arguments()
@@ -62,8 +73,9 @@ def main() -> None:
         if not running:
             sys.exit("There is no server to measure.")
         versions = {server.name: server.version for server in running}
-        server_rows = [] if options.part == "client" else measured_servers(options, running)
-        client_rows = [] if options.part == "server" else measured_clients(options, running[0])
+        server_rows = measured_servers(options, running) if options.part in (None, "server") else []
+        client_rows = measured_clients(options, running[0]) if options.part in (None, "client") else []
+    persistence_rows = measured_persistence(options) if options.part in (None, "persistence") else []
     progress("")
     settings: dict[str, object] = {
         "rounds": options.rounds,
@@ -80,7 +92,10 @@ def main() -> None:
     if client_rows:
         print(f"\nClients on {running[0].name} {running[0].version}, asyncio, medians of {options.rounds} rounds\n")
         print(report.table(report.CLIENT_HEAD, map(report.client_cells, client_rows)))
-    print(f"\nKept in {report.write(options.out, settings, server_rows, client_rows)}")
+    if persistence_rows:
+        print(f"\nKeeping data, medians of {options.rounds} rounds; ratios to the other figure of the round\n")
+        print(report.table(report.PERSISTENCE_HEAD, map(report.persistence_cells, persistence_rows)))
+    print(f"\nKept in {report.write(options.out, settings, server_rows, client_rows, persistence_rows)}")
 
 
 if __name__ == "__main__":

