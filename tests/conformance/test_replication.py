@@ -108,14 +108,21 @@ def test_real_server_that_comes_back_is_sent_what_it_missed(start_peer: PeerFact
         assert (stats[b"sync_full"], stats[b"sync_partial_ok"]) == (b"1", b"1")
 
 
-def test_real_server_that_followed_takes_over(start_peer: PeerFactory) -> None:
+@pytest.mark.parametrize("follower", ["redis", "valkey"])
+def test_real_server_that_followed_under_load_takes_over(follower: str, start_peer: PeerFactory) -> None:
     ours = start_peer("bundled")
-    replica = start_peer("redis", "--replicaof", "127.0.0.1", str(ours.port))
+    replica = start_peer(follower, "--replicaof", "127.0.0.1", str(ours.port))
     with connect(ours) as writer, connect(replica) as reader:
+        write_load(writer, 2000, seed=8)  # while the other fetches the data, or before or behind that
         eventually(lambda: info(reader, "replication")[b"master_link_status"] == b"up")
-        writer.call("RPUSH", "jobs", "a", "b")
+        write_load(writer, 2000, seed=9)
+        assert writer.call("SELECT", 0) == ("+", b"OK")
+        assert writer.call("RPUSH", "jobs", "a", "b") == (":", b"2")
         assert writer.call("WAIT", 1, FOREVER_MS) == (":", b"1")
+        expected = contents(writer)
         assert reader.call("REPLICAOF", "NO", "ONE") == ("+", b"OK")
+        ours.kill()
+        assert contents(reader) == expected
         assert reader.call("RPUSH", "jobs", "c") == (":", b"3")
 
 
@@ -195,6 +202,21 @@ def test_wait_counts_what_replicas_acknowledge(start_peer: PeerFactory) -> None:
         assert info(writer, "replication")[b"slave0"].startswith(
             b"ip=127.0.0.1,port=4711,state=online,offset=%d,lag=0" % (start + sent)
         )
+    replica.client.close()
+
+
+def test_waitaof_counts_what_replicas_have_on_disk(start_peer: PeerFactory) -> None:
+    ours = start_peer("bundled")
+    replica = HandMade(ours)
+    _, start = replica.full_sync()
+    with connect(ours) as writer:
+        writer.call("SET", "a", "1")
+        sent = len(pack(("SELECT", 0))) + len(pack(("SET", "a", 1)))
+        writer.send(pack(("WAITAOF", 0, 1, FOREVER_MS)))
+        replica.commands(3)
+        replica.client.send(pack(("REPLCONF", "ACK", start + sent, "FACK", start + sent - 1)))
+        replica.client.send(pack(("REPLCONF", "ACK", start + sent, "FACK", start + sent)))
+        assert writer.read() == ("*", ((":", b"0"), (":", b"1")))
     replica.client.close()
 
 
