@@ -1,7 +1,7 @@
 -- ratelimit_gcra: admit a hit if the bucket has room for its cost.  A hit fills the bucket, and it drains evenly.
--- KEYS[1] bucket     string: "moment_us level token request since_us others...", the level after the last admitted hit, at
---                    its moment, how many units a token was then, the hit's name, and those of the hits between it and
---                    since_us, the moment of an earlier hit; they are forgotten when there are 20 or a second was quiet
+-- KEYS[1] bucket     string: "seconds us level token request since_us others...", the level after the last admitted hit,
+--                    at its moment, how many units a token was then, the hit's name, and those of the hits between it
+--                    and since_us, the moment of an earlier hit; forgotten when there are 20 or a second was quiet
 -- ARGV[1] token      units that one token fills
 -- ARGV[2] drain      units that leave in one microsecond
 -- ARGV[3] capacity   units that the bucket holds
@@ -12,26 +12,27 @@
 -- returns level afterwards, in units | -1 - level: there is no room, and nothing was taken
 -- All numbers are whole and stay below 2^53, so nothing is ever rounded.          include: now_us
 -- A hit that is sent again and may be among those that are forgotten fails with OUTCOMEUNKNOWN: it may have been run.
--- Every check runs this, so it is written for speed: arithmetic reads numbers from strings by itself, and comparing
--- costs less than calling a function.
-local token, drain, capacity = ARGV[1] + 0, ARGV[2] + 0, ARGV[3] + 0
-local level, mended, request, others = 0, false, ARGV[6], ' 0'
+-- This runs once for each request of an application: numbers that come as text are counted with and kept as text, for Lua
+-- converts them quicker by itself than with tonumber() and back with format(), of which '%.0f' takes longest.
+local token, drain, capacity, request = ARGV[1], ARGV[2], ARGV[3] + 0, ARGV[6]
+local level, mended, others = 0, false, ' 0'
 
 local state = redis.call('GET', KEYS[1])
 if state then
-  local at, stored, unit, last, since, before = string.match(state, '^(%d+) (%d+) (%d+) (%S*) (%d+)(.*)$')
-  local moment = at + 0
+  local seconds, us, stored, unit, last, since, before =
+    string.match(state, '^(%d+) (%d+) (%d+) (%d+) (%S*) (%d+)(.*)$')
+  local moment = seconds * 1000000 + us
   level = stored + 0
   if request ~= '' and (last == request or ARGV[7] and string.find(before .. ' ', ' ' .. request .. ' ', 1, true)) then
     return level
   elseif ARGV[7] and request ~= '' and since + 0 >= now - ARGV[7] then
     return redis.error_reply('OUTCOMEUNKNOWN other hits came after this one, whose reply is forgotten')
   elseif now - moment > 1000000 or #before > 400 then
-    others = ' ' .. at
+    others = string.format(' %.0f', moment)
   else
     others = ' ' .. since .. ' ' .. last .. before
   end
-  if unit ~= ARGV[1] then -- the limit was changed: what was taken stays taken
+  if unit ~= token then -- the limit was changed: what was taken stays taken
     level = math.ceil(level / unit * token)
   end
   if moment > now then -- a clock that was set back must not stop the draining until it has caught up
@@ -53,8 +54,9 @@ if admitted and ARGV[5] == '1' then
   level = after
 end
 if mended then
-  state = string.format('%d %d %s %s%s', now, level, ARGV[1], request, others)
+  local whole = level < 2147483648 and '%d' or '%.0f' -- '%d' has 32 bits on some machines
+  state = time[1] .. ' ' .. time[2] .. ' ' .. string.format(whole, level) .. ' ' .. token .. ' ' .. request .. others
   -- When the bucket is empty it needs no key; one more millisecond, since expiry counts in whole ones.
-  redis.call('SET', KEYS[1], state, 'PX', math.ceil(level / drain / 1000) + 1)
+  redis.call('PSETEX', KEYS[1], string.format(whole, math.ceil(level / drain / 1000) + 1), state)
 end
 return admitted and level or -1 - level

@@ -16,7 +16,9 @@ NUMBERS: Final = itertools.count()
 
 CLOCKS: Final = {
     source_text("include/now_ms"): "local function now_us() return tonumber(KEYS[2]) end\n",
-    source_text("include/now_us"): "local now = tonumber(KEYS[2])\n",
+    source_text("include/now_us"): (
+        "local time = {string.sub(KEYS[2], 1, -7), string.sub(KEYS[2], -6)}\nlocal now = tonumber(KEYS[2])\n"
+    ),
 }
 """What reads the server's clock, and what reads the test's instead."""
 
@@ -29,7 +31,7 @@ def clocked_text(algorithm: Algorithm) -> str:
     """The script's text with the test's clock."""
     text = algorithm.check_script.text
     [(clock, of_the_test)] = [clocks for clocks in CLOCKS.items() if clocks[0] in text]
-    assert len(LIFETIME.findall(text)) == text.count("'PX'") + text.count("'PEXPIRE'") > 0
+    assert len(LIFETIME.findall(text)) == text.count("'PSETEX'") + text.count("'PEXPIRE'") > 0
     return LIFETIME.sub(LONG, text.replace(clock, of_the_test))
 
 
@@ -51,7 +53,9 @@ class Subject:
         request = request or f"request.{next(NUMBERS)}"
         age = (age_us,) if age_us else ()
         arguments = (*self.algorithm.arguments(cost), "1" if consume else "0", request, *age)
-        reply = self._ck.backend.execute(("EVAL", clocked_text(self.algorithm), 2, self.key, self.now_us, *arguments))
+        reply = self._ck.backend.execute(
+            ("EVAL", clocked_text(self.algorithm), 2, self.key, f"{self.now_us:017d}", *arguments)
+        )
         return self.algorithm.decision(reply, cost)
 
     def stored(self) -> object:

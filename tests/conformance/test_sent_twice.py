@@ -22,7 +22,7 @@ from tests.peers import Peer
 from tests.unit.test_scripts import SCRIPTS
 
 MODES: Final = ("duplicate", "drop", "delay")
-MOMENT: Final = re.compile(rb"\d{12,}(\.\d+)?(e\+\d+)?|\d\.\d+e\+\d+")
+MOMENT: Final = re.compile(rb"\d{10} \d{1,6}\b|\d{12,}(\.\d+)?(e\+\d+)?|\d\.\d+e\+\d+")
 READ_ONLY: Final = {"lock_info", "queue_dead", "queue_job", "queue_stats"}
 
 
