@@ -115,6 +115,7 @@ COMPILED: Final[list[str]] = [
     "datatypes/list.py",
     "datatypes/listpack.py",
     "datatypes/member_index.py",
+    "datatypes/packed_scores.py",
     "datatypes/radix.py",
     "datatypes/sampling.py",
     "datatypes/set.py",

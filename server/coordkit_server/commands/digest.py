@@ -27,8 +27,9 @@ def value_digest(value: object) -> int:
         for member in value.members:
             total ^= _hash([b"set", member])
     elif isinstance(value, ZSetValue):
-        for member, score in value.scores.items():
-            total ^= _hash([b"zset", member, format_float(score)])
+        scores, members = value.range(0, value.length())
+        for place in range(len(members)):
+            total ^= _hash([b"zset", members[place], format_float(scores[place])])
     else:
         raise TypeError(f"no digest for {value!r}")
     return total

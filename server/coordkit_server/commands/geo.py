@@ -58,7 +58,7 @@ def _unit_m(text: bytes) -> float:
 
 def _member_place(value: ZSetValue, member: bytes) -> Place:
     """Return where a member is; raises if it is not there."""
-    score = value.scores.get(member)
+    score = value.score(member)
     if score is None:
         raise CommandError(b"ERR could not decode requested zset member")
     return decode(score)
@@ -100,7 +100,7 @@ def geopos(cx: Context) -> object:
     value = lookup_zset(cx, cx.argv[1])
     found: list[object] = []
     for member in cx.argv[2:]:
-        score = None if value is None else value.scores.get(member)
+        score = None if value is None else value.score(member)
         if score is None:
             found.append(NULL_ARRAY)
         else:
@@ -118,7 +118,7 @@ def geohash(cx: Context) -> object:
     value = lookup_zset(cx, cx.argv[1])
     found: list[object] = []
     for member in cx.argv[2:]:
-        score = None if value is None else value.scores.get(member)
+        score = None if value is None else value.score(member)
         found.append(None if score is None else geohash_string(score))
     return found
 
@@ -132,8 +132,8 @@ def geodist(cx: Context) -> object:
     value = lookup_zset(cx, argv[1])
     if value is None:
         return None
-    first = value.scores.get(argv[2])
-    second = value.scores.get(argv[3])
+    first = value.score(argv[2])
+    second = value.score(argv[3])
     if first is None or second is None:
         return None
     here = decode(first)
@@ -300,8 +300,8 @@ class Search:
         for span in covering(self.shape):
             if limit and len(found) >= limit:
                 break
-            first = value.order.count_below(span.low, False)
-            scores, members = value.order.range(first, max(first, value.order.count_below(span.high, False)))
+            first = value.count_below(span.low, False)
+            scores, members = value.range(first, max(first, value.count_below(span.high, False)))
             for i in range(len(scores)):
                 place = decode(scores[i])
                 distance = self.shape.distance_within_m(place)

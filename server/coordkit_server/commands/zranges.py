@@ -21,8 +21,8 @@ class ScoreRange:
 
     def ranks(self, value: ZSetValue) -> tuple[int, int]:
         """Return the ranks of the range: start, and end exclusive (start <= end)."""
-        start = value.order.count_below(self.low, self.low_exclusive)
-        stop = value.order.count_below(self.high, not self.high_exclusive)
+        start = value.count_below(self.low, self.low_exclusive)
+        stop = value.count_below(self.high, not self.high_exclusive)
         return start, max(start, stop)
 
 
@@ -49,9 +49,9 @@ class LexRange:
 
     def ranks(self, value: ZSetValue) -> tuple[int, int]:
         """Return the ranks of the range: start, and end exclusive (start <= end)."""
-        if value.packed and not value.order.even():
+        if value.packed and not value.even():
             return self.walk(value, 0, False)
-        size = value.order.size()
+        size = value.length()
         start = _lex_rank(value, self.low_side, self.low, self.low_exclusive, size)
         stop = _lex_rank(value, self.high_side, self.high, not self.high_exclusive, size)
         return start, max(start, stop)
@@ -60,7 +60,7 @@ class LexRange:
         """Return the ranks of the range of a set with different scores, less `offset` members.
 
         What such a range is, Redis leaves open; a packed set is gone through from one end, as it does."""
-        members = value.order.range(0, value.order.size())[1]
+        members = value.range(0, value.length())[1]
         size = len(members)
         if self._is_empty() or self._is_below(members[size - 1]) or self._is_above(members[0]):
             return 0, 0
@@ -116,7 +116,7 @@ def _lex_rank(value: ZSetValue, side: int, member: bytes, after: bool, size: int
         return 0
     if side > 0:
         return size
-    return value.order.count_before(member, after)
+    return value.count_before(member, after)
 
 
 def parse_score(text: bytes) -> float | None:

@@ -156,7 +156,7 @@ def _source(cx: Context, key: bytes) -> Scores:
         return {}
     value = entry.value
     if isinstance(value, ZSetValue):
-        return value.scores
+        return value.scores()
     if isinstance(value, SetValue):
         scores: Scores = {}
         for member in value.members:

@@ -55,7 +55,7 @@ class RangeRequest:
         if self._scores is not None:
             start, stop = self._scores.ranks(value)
         elif self._lex is not None:
-            if value.packed and not value.order.even():
+            if value.packed and not value.even():
                 start, stop = self._lex.walk(value, self.offset, self.reverse)
                 return self._limit(start, stop, 0)
             start, stop = self._lex.ranks(value)
@@ -77,7 +77,7 @@ class RangeRequest:
     def select(self, value: ZSetValue) -> tuple[list[float], list[bytes]]:
         """Return the scores and members of the range in its direction."""
         start, stop = self.ranks(value)
-        scores, members = value.order.range(start, stop)
+        scores, members = value.range(start, stop)
         if self.reverse:
             scores.reverse()
             members.reverse()

@@ -124,7 +124,7 @@ def add_scores(cx: Context, scores: list[float], at: int, step: int, flags: int)
     for score in scores:
         member = argv[i]
         i += step
-        old = value.scores.get(member)
+        old = value.score(member)
         if old is not None:
             if flags & ADD_NX:
                 continue
@@ -137,10 +137,10 @@ def add_scores(cx: Context, scores: list[float], at: int, step: int, flags: int)
                 continue
             result = score
             if score != old:
-                value.set(member, score, limits)
+                value.move(member, old, score)
                 changed += 1
         elif not flags & ADD_XX:
-            value.set(member, score, limits)
+            value.add(member, score, limits)
             result = score
             added += 1
     if added or changed:
@@ -204,11 +204,9 @@ def _remove_range(cx: Context, event: bytes) -> object:
         first, after = by_lex.ranks(value)
     else:
         first, after = rank_bounds(start, stop, value.length())
-    doomed = value.order.range(first, after)[1]
-    for member in doomed:
-        value.remove(member)
-    _removed(cx, entry, value, len(doomed), event)
-    return len(doomed)
+    value.remove_range(first, after)
+    _removed(cx, entry, value, after - first, event)
+    return after - first
 
 
 def symmetric_or_least(text: bytes) -> int:
@@ -245,7 +243,7 @@ def zremrangebylex(cx: Context) -> object:
 def zscore(cx: Context) -> object:
     """ZSCORE key member -> its score, null if absent."""
     value = lookup_zset(cx, cx.argv[1])
-    return None if value is None else value.scores.get(cx.argv[2])
+    return None if value is None else value.score(cx.argv[2])
 
 
 def zmscore(cx: Context) -> object:
@@ -253,7 +251,7 @@ def zmscore(cx: Context) -> object:
     value = lookup_zset(cx, cx.argv[1])
     found: list[object] = []
     for member in cx.argv[2:]:
-        found.append(None if value is None else value.scores.get(member))
+        found.append(None if value is None else value.score(member))
     return found
 
 
@@ -277,7 +275,7 @@ def _rank(cx: Context, reverse: bool) -> object:
         return NULL_ARRAY if with_score else None
     if reverse:
         rank = value.length() - 1 - rank
-    return [rank, value.scores[argv[2]]] if with_score else rank
+    return [rank, value.score(argv[2])] if with_score else rank
 
 
 def zrank(cx: Context) -> object:
@@ -414,7 +412,7 @@ def zrandmember(cx: Context) -> object:
     if len(argv) == 2:
         if value is None:
             return None
-        return value.order.at(int(cx.services.random.random() * value.length()))[1]
+        return value.at(int(cx.services.random.random() * value.length()))[1]
     if value is None:
         return []
     ranks = positions(cx.services.random, value.length(), count)
@@ -424,7 +422,7 @@ def zrandmember(cx: Context) -> object:
         ranks.sort()  # and through a packed one once, from its start
     items: list[object] = []
     for rank in ranks:
-        score, member = value.order.at(rank)
+        score, member = value.at(rank)
         items.append(member)
         if len(argv) == 4:
             items.append(score)
@@ -443,7 +441,8 @@ def zscan(cx: Context) -> object:
     for member in members:
         if options.admits(member):
             items.append(member)
-            score = value.scores[member]
+            score = value.score(member)
+            assert score is not None  # it has just been listed
             items.append(format_float(score) if value.packed else b"%.17g" % score)
     return [b"%d" % following, items]
 

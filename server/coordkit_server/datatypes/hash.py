@@ -3,12 +3,15 @@
 from random import Random
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from coordkit_server.datatypes.limits import Limits
 from coordkit_server.datatypes.member_index import MemberIndex
 from coordkit_server.datatypes.sampling import choose
 from coordkit_server.datatypes.value import Value
 
 
+@mypyc_attr(acyclic=True)
 class HashValue(Value):
     """The value of a hash key."""
 

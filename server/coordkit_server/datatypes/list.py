@@ -7,6 +7,8 @@ n elements lie at least n / 2 pushes or pops, which makes them O(1) on average w
 
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from coordkit_server.datatypes.limits import Limits
 from coordkit_server.datatypes.listpack import HEADER_BYTES, entries_bytes, entry_bytes
 from coordkit_server.datatypes.value import Value
@@ -19,6 +21,7 @@ _SIZE_CLASSES: Final[list[int]] = [4096, 8192, 16384, 32768, 65536]
 _SAFE_BYTES: Final = 8192
 
 
+@mypyc_attr(acyclic=True)
 class ListValue(Value):
     """The value of a list key."""
 

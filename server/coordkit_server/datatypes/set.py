@@ -9,6 +9,8 @@ Map: SetValue, then the algebra: intersection, union, difference.
 from random import Random
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from coordkit_server.datatypes.limits import Limits
 from coordkit_server.datatypes.member_index import MemberIndex
 from coordkit_server.datatypes.sampling import choose
@@ -23,6 +25,7 @@ _NAMES: Final[list[bytes]] = [b"intset", b"listpack", b"hashtable"]
 _MOVE_FACTOR: Final = 5
 
 
+@mypyc_attr(acyclic=True)
 class SetValue(Value):
     """The value of a set key."""
 

@@ -44,8 +44,11 @@ def _value_bytes(value: object, samples: int) -> int:
         size = len(value.members)
         return getsizeof(value) + _elements_bytes(list(islice(value.members, _sampled(size, samples))), size, DICT_SLOT)
     if isinstance(value, ZSetValue):
+        small_bytes = value.small_bytes()
+        if small_bytes:
+            return getsizeof(value) + _HEADER + small_bytes
         size = value.length()
-        looked = value.order.range(0, _sampled(size, samples))[1]
+        looked = value.range(0, _sampled(size, samples))[1]
         return getsizeof(value) + _elements_bytes(looked, size, DICT_SLOT + 2 * LIST_SLOT + _FLOAT)
     if isinstance(value, StreamValue):
         return getsizeof(value) + _stream_bytes(value, samples)

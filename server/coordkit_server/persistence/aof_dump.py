@@ -92,9 +92,10 @@ class CommandDump:
             self._add_items([b"HMSET", key], pairs)
         elif isinstance(value, ZSetValue):
             scored: list[object] = []
-            for member, score in value.scores.items():
-                scored.append(format_float(score))
-                scored.append(member)
+            scores, members = value.range(0, value.length())
+            for place in range(len(members)):
+                scored.append(format_float(scores[place]))
+                scored.append(members[place])
             self._add_items([b"ZADD", key], scored)
         elif isinstance(value, StreamValue) and not _has_pending_of_removed(value):
             self._add_stream(key, value)

@@ -161,7 +161,7 @@ def _save_set(writer: Writer, value: SetValue) -> None:
 
 def _save_zset(writer: Writer, value: ZSetValue) -> None:
     """Write a sorted set: packed in ascending order, otherwise from the highest score down, as a skiplist is read."""
-    scores, members = value.order.range(0, value.length())
+    scores, members = value.range(0, value.length())
     if value.packed:
         words: list[bytes] = []
         for at in range(len(members)):

@@ -42,7 +42,7 @@ def content(value: object) -> object:
         return set(value.members)
     if isinstance(value, HashValue):
         return value.fields
-    return value.scores if isinstance(value, ZSetValue) else value
+    return value.scores() if isinstance(value, ZSetValue) else value
 
 
 def made(kind: str, words: list[bytes]) -> object:
