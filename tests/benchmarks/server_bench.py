@@ -57,6 +57,57 @@ def long_list(client: "redis.Redis", requests: int) -> None:
         client.rpush("list", *elements)
 
 
+def short_list(client: "redis.Redis", _requests: int) -> None:
+    """A list as redis-benchmark makes it for its LRANGE."""
+    client.lpush("list", *["xxx"] * 1000)
+
+
+def large_zset(client: "redis.Redis", _requests: int) -> None:
+    """Members with as many different scores."""
+    for start in range(0, KEYS, 1000):
+        client.zadd("zset", {f"element:{number:012}": number for number in range(start, start + 1000)})
+
+
+def two_sets(client: "redis.Redis", _requests: int) -> None:
+    """Two sets of 200 members, half of them in both."""
+    client.sadd("first", *range(200))
+    client.sadd("second", *range(100, 300))
+
+
+def two_zsets(client: "redis.Redis", _requests: int) -> None:
+    """Two sorted sets of 50 members, half of them in both."""
+    client.zadd("first", {f"member:{number}": number for number in range(50)})
+    client.zadd("second", {f"member:{number}": number for number in range(25, 75)})
+
+
+def records(client: "redis.Redis", _requests: int) -> None:
+    """Hashes of ten fields."""
+    with client.pipeline(transaction=False) as pipe:
+        for number in range(1000):
+            pipe.hset(f"hash:{number:012}", mapping={f"field{place}": f"value{place:05}" for place in range(10)})
+        pipe.execute()
+
+
+def windows(client: "redis.Redis", _requests: int) -> None:
+    """Sorted sets of ten members."""
+    members = {f"member{number:04}": number for number in range(10)}
+    with client.pipeline(transaction=False) as pipe:
+        for number in range(1000):
+            pipe.zadd(f"zset:{number:012}", members)
+        pipe.execute()
+
+
+def bitmap(client: "redis.Redis", _requests: int) -> None:
+    """A bitmap of 4 KB."""
+    client.set("bitmap", b"\x55" * 4096)
+
+
+def places(client: "redis.Redis", _requests: int) -> None:
+    """Places on a grid about 100 km wide."""
+    for row in range(100):
+        client.geoadd("geo", [part for column in range(100) for part in (column / 100, row / 100, f"{row}:{column}")])
+
+
 def stream(client: "redis.Redis", _requests: int) -> None:
     """Some thousand entries."""
     for _ in range(10):
@@ -72,13 +123,17 @@ def stream_for_group(client: "redis.Redis", requests: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One command under load.  In its words, redis-benchmark puts a random number in place of __rand_int__."""
+    """One command under load.  In its words, redis-benchmark puts a random number in place of __rand_int__.
+
+    One that takes long gets one `load_share`-th of the requests."""
 
     name: str
     words: tuple[str, ...]
     prepare: Callable[["redis.Redis", int], None] = no_data
     script: str | None = None
     worth: tuple[float, float] = (WORTH_UNPIPELINED, WORTH_PIPELINED)
+    load_share: int = 1
+    random_below: int = KEYS
 
     def target(self, pipeline: int) -> float:
         """The share of the reference's requests that the bundled server shall reach."""
@@ -95,6 +150,51 @@ CASES: Final = (
     Case("SADD", ("SADD", "set", "element:__rand_int__")),
     Case("HSET", ("HSET", "hash", "field:__rand_int__", "xxx")),
     Case("ZADD", ("ZADD", "zset", "__rand_int__", "element:__rand_int__")),
+    *(
+        Case(f"LRANGE, {count} elements", ("LRANGE", "list", "0", str(count - 1)), short_list, None, WORTH_OF_OTHERS, 4)
+        for count in (100, 300, 500, 600)
+    ),
+    Case("MSET, 10 keys", ("MSET", *("key:__rand_int__", "xxx") * 10), worth=WORTH_OF_OTHERS, load_share=4),
+    Case("HGETALL, 10 fields", ("HGETALL", "hash:__rand_int__"), records, None, WORTH_OF_OTHERS, 1, 1000),
+    Case("HSET, of 10 fields", ("HSET", "hash:__rand_int__", "field5", "new"), records, None, WORTH_OF_OTHERS, 1, 1000),
+    Case("SINTER, 100 of 200", ("SINTER", "first", "second"), two_sets, None, WORTH_OF_OTHERS, 10),
+    Case("SUNIONSTORE, 300", ("SUNIONSTORE", "third", "first", "second"), two_sets, None, WORTH_OF_OTHERS, 10),
+    Case(
+        "ZADD, of 10 members",
+        ("ZADD", "zset:__rand_int__", "__rand_int__", "member0005"),
+        windows,
+        None,
+        WORTH_OF_OTHERS,
+        1,
+        1000,
+    ),
+    Case("ZSCORE", ("ZSCORE", "zset", "element:__rand_int__"), large_zset, None, WORTH_OF_OTHERS),
+    Case("ZRANK", ("ZRANK", "zset", "element:__rand_int__"), large_zset, None, WORTH_OF_OTHERS),
+    Case(
+        "ZRANGE, 100 members",
+        ("ZRANGE", "zset", "__rand_int__", "+inf", "BYSCORE", "LIMIT", "0", "100"),
+        large_zset,
+        None,
+        WORTH_OF_OTHERS,
+        4,
+    ),
+    Case(
+        "ZINTERSTORE, 25 of 50", ("ZINTERSTORE", "third", "2", "first", "second"), two_zsets, None, WORTH_OF_OTHERS, 10
+    ),
+    Case("PFADD", ("PFADD", "hll", "element:__rand_int__"), worth=WORTH_OF_OTHERS),
+    Case("SETBIT", ("SETBIT", "bitmap:__rand_int__", "1000", "1"), worth=WORTH_OF_OTHERS),
+    Case("BITCOUNT, 4 KB", ("BITCOUNT", "bitmap"), bitmap, None, WORTH_OF_OTHERS),
+    Case(
+        "GEOADD", ("GEOADD", "geo", "13.__rand_int__", "38.__rand_int__", "place:__rand_int__"), worth=WORTH_OF_OTHERS
+    ),
+    Case(
+        "GEOSEARCH, about 40 places",
+        ("GEOSEARCH", "geo", "FROMLONLAT", "0.5", "0.5", "BYRADIUS", "4", "km"),
+        places,
+        None,
+        WORTH_OF_OTHERS,
+        10,
+    ),
     Case("XADD", ("XADD", "stream", "*", "field", "value"), worth=WORTH_OF_OTHERS),
     Case("XRANGE, 100 entries", ("XRANGE", "stream", "-", "+", "COUNT", "100"), stream, worth=WORTH_OF_OTHERS),
     Case(
@@ -150,7 +250,7 @@ def measure(
             else:
                 leave_out(refusal)
         for pipeline in PIPELINES:
-            requests = REQUESTS[pipeline] // (QUICK_SHARE if quick else 1)
+            requests = REQUESTS[pipeline] // case.load_share // (QUICK_SHARE if quick else 1)
             samples: dict[str, list[Sample]] = {server.name: [] for server in able}
             for _ in range(rounds):
                 for server in able:
@@ -183,7 +283,7 @@ def load(program: str, server: Server, case: Case, pipeline: int, requests: int)
     server.empty()
     case.prepare(server.client, requests)
     words = words_for(server, case)
-    counts = ("-c", str(CONNECTIONS), "-n", str(requests), "-P", str(pipeline), "-r", str(KEYS))
+    counts = ("-c", str(CONNECTIONS), "-n", str(requests), "-P", str(pipeline), "-r", str(case.random_below))
     address = ("-h", server.peer.host, "-p", str(server.peer.port))
     before_s = server.cpu_s()
     done = subprocess.run(

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tests.benchmarks import client_bench, persistence_bench, report, server_bench
+from tests.benchmarks import client_bench, memory_bench, persistence_bench, report, server_bench
 
 SLOW, FAST = server_bench.Sample(50_000, 10.0), server_bench.Sample(100_000, 4.0)
 
@@ -21,6 +21,16 @@ def test_targets_are_those_of_the_bundled_server() -> None:
     plain, script = server_bench.CASES[0], server_bench.CASES[-1]
     assert [case.target(pipeline) for case in (plain, script) for pipeline in (1, 16)] == [0.9, 0.5, 0.6, 0.6]
     assert server_bench.row(plain, 1, "redis", [FAST], [FAST]).target is None
+
+
+def test_memory_rows_are_bytes_a_key_and_ratios_to_what_the_reference_counts() -> None:
+    kind = memory_bench.Kind("strings", "key", 1000, memory_bench.strings, 2.0)
+    growths = [memory_bench.Growth("redis", 150_000, 100_000), memory_bench.Growth("bundled", 201_000, 90_000)]
+    reference, ours = memory_bench.rows(kind, 1000, growths)
+    assert (reference.resident_bytes, reference.used_bytes, reference.ratio, reference.target) == (150, 100, 1.5, None)
+    assert (ours.resident_bytes, ours.ratio, ours.target) == (201, 2.01, 2.0)
+    assert report.memory_cells(ours)[-3:] == ("2.01", "2.0", "above target")
+    assert report.memory_cells(reference)[-2:] == ("", "")
 
 
 def test_verdict_rounds_as_the_table_does() -> None:
@@ -43,11 +53,15 @@ def test_result_file_holds_rows_settings_and_machine(tmp_path: Path) -> None:
     server_row = server_bench.row(server_bench.CASES[0], 1, "bundled", [FAST], [SLOW])
     sample = client_bench.Sample(60_000.0, 8.0, 6.0)
     client_row = client_bench.row(client_bench.CASES[0], 50, [(sample, client_bench.Sample(10_000.0, 70.0, 9.0))])
-    path = report.write(tmp_path / "results", {"rounds": 1}, [server_row], [client_row])
+    memory_row = memory_bench.Row("strings", "key", "bundled", 200.0, 190.0, 1.9, 2.0)
+    path = report.write(
+        tmp_path / "results", {"rounds": 1}, {"server": [server_row], "client": [client_row], "memory": [memory_row]}
+    )
     document = json.loads(path.read_text())
     assert document["settings"] == {"rounds": 1}
     assert document["server"][0]["ratio"] == 2.0
     assert document["client"][0]["ratio"] == 6.0
+    assert document["memory"][0]["resident_bytes"] == 200.0
     assert document["client"][0]["target"] == 5.0
     assert document["machine"]["cpus"] >= 1
 
