@@ -8,11 +8,12 @@ stands in `shielded()`.  anyio's scopes do the same on asyncio.
 """
 
 import asyncio
+import importlib
 import sys
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Generator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType, TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from coordkit.transports import trio_
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 P = TypeVar("P", bound=asyncio.Protocol)
+
+TRIO: Final = "coordkit.transports.trio_"
 
 running_asyncio = asyncio._get_running_loop  # noqa: SLF001 - documented, for who supports several libraries: it raises nothing
 """The asyncio loop that runs in this thread, None if there is none."""
@@ -192,9 +195,8 @@ def _on_trio() -> "type[trio_.TrioLoop]":
     """How to do it on trio.  Raises RuntimeError where nothing runs."""
     if trio_module() is None:
         raise RuntimeError("no event loop is running: call this from asyncio, uvloop or trio")
-    from coordkit.transports.trio_ import TrioLoop
-
-    return TrioLoop
+    made = sys.modules.get(TRIO)  # an import statement would cost a microsecond a call
+    return (importlib.import_module(TRIO) if made is None else made).TrioLoop  # type: ignore[no-any-return]  # a module
 
 
 def running_loop() -> Loop:
