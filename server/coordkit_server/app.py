@@ -39,6 +39,7 @@ from coordkit_server.networking.forks import Forks
 from coordkit_server.networking.listener import Acceptor, Listener, bind_addresses
 from coordkit_server.networking.poller import best_poller
 from coordkit_server.persistence.aof import OFF as AOF_OFF
+from coordkit_server.persistence.aof import WAIT_BASE as AOF_WAIT_BASE
 from coordkit_server.persistence.aof import AppendOnly, BaseWriter
 from coordkit_server.persistence.aof_dump import CommandBase
 from coordkit_server.persistence.files import FileSystem, RealFileSystem
@@ -391,6 +392,11 @@ class Server(ServerControl, TurnHooks, ConnectionOwner, Barrier, Pulse):
         if self.dispatcher.loading:
             self.stop()  # what is in memory is not everything
             return True
+        aof = self.services.aof
+        if aof.state == AOF_WAIT_BASE and aof.rewriting:
+            self.log.warning("Writing initial AOF. Exit anyway." if force else "Writing initial AOF, can't exit.")
+            if not force:
+                return False
         if save == SAVE_ALWAYS or (save == SAVE_AS_CONFIGURED and snapshots.has_points()):
             self.log.notice("Saving the final RDB snapshot before exiting.")
             if not snapshots.save():

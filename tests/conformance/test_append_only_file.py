@@ -184,6 +184,21 @@ def test_append_only_file_turned_on_at_run_time_holds_everything(start_peer: Pee
         assert client.call("WAITAOF", 1, 0, 0)[0] == "-"
 
 
+def test_shutdown_while_the_first_base_is_written_is_refused_unless_forced(
+    start_peer: PeerFactory, tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    server = start_peer("bundled", "--dir", str(tmp_path / "data"), "--rdb-key-save-delay", "10000000")
+    with connect(server) as client:
+        client.call("SET", "key", "1")
+        assert client.call("CONFIG", "SET", "appendonly", "yes") == ("+", b"OK")
+        assert client.call("SHUTDOWN") == ("-", b"ERR Errors trying to SHUTDOWN. Check logs.")
+        assert client.call("PING") == ("+", b"PONG")
+        client.send(pack(("SHUTDOWN", "FORCE")))
+        assert client.read_to_end() == b""
+    assert server.process.wait(WITHIN_S) == 0
+
+
 def test_append_only_file_that_has_grown_is_rewritten(start_peer: PeerFactory, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     options = aof_options(tmp_path / "data", "--auto-aof-rewrite-min-size", "10kb")

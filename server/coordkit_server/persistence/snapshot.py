@@ -44,6 +44,11 @@ class LoadError(Exception):
     """A snapshot that cannot be loaded; the text says why and where."""
 
 
+def _temporary_of(pid: int) -> str:
+    """Return how a process calls a snapshot that it has not finished."""
+    return "temp-%d.rdb" % pid
+
+
 class SharedProgress(Progress):
     """Two numbers in memory that a forked child shares with its parent."""
 
@@ -107,8 +112,8 @@ class Snapshots(ChildTask):
         self._shared: SharedProgress | None = None  # while a child is at work
         self._started_us: int = 0
         self._cancelled: bool = False
-        self._temporary: Final = "temp-%d.rdb" % os.getpid()
-        self._background: Final = "temp-%d-background.rdb" % os.getpid()
+        self._temporary: Final = _temporary_of(os.getpid())
+        self._child_pid: int = 0  # of the last child
         self.last_save_s: int = clock.now_us() // 1_000_000
         self.last_try_s: int = 0
         self.last_ok: bool = True
@@ -228,6 +233,7 @@ class Snapshots(ChildTask):
             self._shared = None
             self._set_outcome(False)
             return False
+        self._child_pid = self._children.child_pid()
         self._log.notice("Background saving started")
         return True
 
@@ -235,7 +241,7 @@ class Snapshots(ChildTask):
         """Write the snapshot, in the child."""
         shared = self._shared
         if shared is not None:
-            self.write_file(self._background, self.path(), shared)
+            self.write_file(_temporary_of(os.getpid()), self.path(), shared)
             shared.measure()
             self._log.notice("DB saved on disk")
             self._log.notice(
@@ -257,7 +263,7 @@ class Snapshots(ChildTask):
             self._log.notice("Background saving terminated with success")
             self._note_success(self._changes_at_fork)
             return
-        self._files.remove(self._background)
+        self._files.remove(_temporary_of(self._child_pid))
         if self._cancelled:
             self._log.warning("Background saving cancelled")
         else:
