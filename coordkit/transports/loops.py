@@ -188,7 +188,13 @@ class Body(Protocol):
 def trio_module() -> "ModuleType | None":
     """trio, if it runs in this thread."""
     trio = sys.modules.get("trio")
-    return trio if trio is not None and trio.lowlevel.in_trio_run() else None
+    if trio is None:
+        return None
+    try:
+        trio.lowlevel.current_trio_token()
+    except RuntimeError:  # it does not run here
+        return None
+    return trio
 
 
 def _on_trio() -> "type[trio_.TrioLoop]":

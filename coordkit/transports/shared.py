@@ -59,6 +59,13 @@ THEIRS: Final = (redis.exceptions.RedisError, OSError, asyncio.TimeoutError)
 CLUSTERS: Final = (redis.RedisCluster, redis.asyncio.RedisCluster)
 
 
+def undecoded(reply: object) -> object:
+    """The reply with bytes for text: redis-py 5.0 decodes replies though it is asked not to."""
+    if isinstance(reply, str):
+        return reply.encode()
+    return [undecoded(part) for part in reply] if isinstance(reply, list) else reply
+
+
 def server_error(exc: redis.exceptions.ResponseError) -> ServerError:
     """The error reply as the server sent it."""
     text = str(exc)
@@ -141,7 +148,7 @@ class SharedTransport(SocketTransport):
         if self._closed:
             raise ServerUnavailable("the client is closed; make a new one")
         try:
-            return self._shared.client.execute_command(*argv, **RAW)
+            return undecoded(self._shared.client.execute_command(*argv, **RAW))
         except THEIRS as exc:
             raise mapped(exc, str(self)) from exc
 
@@ -219,7 +226,7 @@ class AsyncSharedTransport(AsyncioTransport):
         limit = asyncio.timeout(max(left_s, 0.001))
         try:
             async with limit:
-                return await self._shared.client.execute_command(*argv, **RAW)
+                return undecoded(await self._shared.client.execute_command(*argv, **RAW))
         except THEIRS as exc:
             if limit.expired():
                 raise OutcomeUnknown(f"{self} did not answer within {left_s:.3g} s; the command may have run") from exc
@@ -330,8 +337,9 @@ class BorrowedStream:
     async def _next(self) -> Reply:
         """The next reply; None if the server is silent."""
         try:
-            return await self._connection.read_response(
+            reply = await self._connection.read_response(
                 disable_decoding=True, timeout=KEEPALIVE_S, disconnect_on_error=False, push_request=True
             )
+            return undecoded(reply)
         except (redis.exceptions.TimeoutError, TimeoutError):
             return None

@@ -27,7 +27,7 @@ from coordkit import (
 )
 from coordkit.codec import Codec
 from coordkit.queue.worker import Worker
-from coordkit.transports.shared import SharedTransport, mapped
+from coordkit.transports.shared import SharedTransport, mapped, undecoded
 from tests.peers import Peer
 from tests.proxy import FaultyProxy
 
@@ -249,6 +249,10 @@ def test_shared_client_on_trio_is_refused() -> None:
 
     with pytest.raises(ConfigurationError, match="asyncio only"):
         anyio.run(main, backend="trio")
+
+
+def test_texts_are_bytes_again_however_deep() -> None:
+    assert undecoded(["a", [1, None, "\u00e9"], b"\xff"]) == [b"a", [1, None, b"\xc3\xa9"], b"\xff"]
 
 
 @pytest.mark.parametrize(
