@@ -66,7 +66,8 @@ def persistence_cells(row: persistence_bench.Row) -> Cells:
         judged = "ok" if round(row.ratio, 2) <= row.target else "above target"
     else:
         judged = verdict(row.ratio, row.target)
-    return (row.case, row.server, f"{row.figure:.4g}", row.unit, f"{row.ratio:.2f}", target, judged)
+    figure = f"{row.figure:.0f}" if row.figure >= 100 else f"{row.figure:.1f}"
+    return (row.case, row.server, figure, row.unit, f"{row.ratio:.2f}", target, judged)
 
 
 def table(head: Cells, lines: Iterable[Cells]) -> str:
