@@ -429,6 +429,16 @@ class InlineSyncer(Syncer):
         self.run()
 
 
+class IdleChild(ChildTask):
+    """A child that does nothing, for as long as a test wants."""
+
+    def run_in_child(self) -> None:
+        """Do nothing."""
+
+    def child_ended(self, succeeded: bool) -> None:
+        """Do nothing."""
+
+
 class InlineChildren(ChildRunner):
     """Runs a child's task at once in this process; its end is told when the test says so: `end`."""
 

@@ -4,7 +4,6 @@ import errno
 
 import pytest
 
-from coordkit_server.children import ChildTask
 from coordkit_server.clock import ManualClock
 from coordkit_server.config import Config
 from coordkit_server.keyspace.database import KeyspaceState
@@ -15,6 +14,7 @@ from coordkit_server.persistence.append_log import ALWAYS, EVERY_SECOND, NEVER, 
 from coordkit_server.persistence.manifest import parse_manifest
 from coordkit_server.testing import (
     Disk,
+    IdleChild,
     InlineChildren,
     InlineSyncer,
     PowerFailure,
@@ -190,16 +190,6 @@ def test_log_with_everysec_waits_two_seconds_for_a_slow_fsync_then_writes() -> N
     assert bench.log.delayed_fsyncs == 1
 
 
-class Nothing(ChildTask):
-    """A child that leaves the disk to others."""
-
-    def run_in_child(self) -> None:
-        pass
-
-    def child_ended(self, succeeded: bool) -> None:
-        pass
-
-
 @pytest.mark.parametrize("policy", [ALWAYS, EVERY_SECOND])
 @pytest.mark.parametrize("yields", [True, False])
 def test_log_leaves_the_disk_to_a_child_if_told_so(policy: int, yields: bool) -> None:
@@ -210,7 +200,7 @@ def test_log_leaves_the_disk_to_a_child_if_told_so(policy: int, yields: bool) ->
     bench.settle()
     before = bench.stream
     assert on_disk(bench.disk) == before
-    bench.children.start_child(Nothing())
+    bench.children.start_child(IdleChild())
     for number in range(1, 5):
         bench.turn(number)
         assert bench.acknowledged == len(bench.stream)  # written, which is enough meanwhile
@@ -232,7 +222,7 @@ def test_log_that_left_the_disk_to_a_child_repeats_nothing_after_a_failure(polic
         disk.fail_at, disk.failure = fail_at, failure
         for number in range(TURNS * 2):
             if number == 3:
-                bench.children.start_child(Nothing())
+                bench.children.start_child(IdleChild())
             if number == 9:
                 bench.children.end()
             bench.turn(number)
