@@ -68,6 +68,8 @@ class Script(Generic[T_co]):
     with the same keys and arguments changes nothing more and gives the same answer: only such a script is
     ever sent twice. A last name that starts with `*` stands for a tail of any length.  `again` makes the arguments of
     a repeated call from those of the first one and the milliseconds since it was sent, where the script needs to know.
+    `steady` says of how many arguments all but the last one are nearly always the same, whole numbers or bytes, for
+    calls with one key: they are packed once.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Script(Generic[T_co]):
     parse: Callable[[object], T_co]
     idempotent: bool = False
     again: Callable[[Args, int], Args] | None = None
+    steady: int = 0
     text: str = field(init=False, repr=False, compare=False)
     sha1: str = field(init=False, repr=False, compare=False)
 

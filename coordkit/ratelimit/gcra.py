@@ -24,7 +24,7 @@ def parse_level(reply: object) -> int:
 
 
 CHECK: Final = Script(
-    "ratelimit_gcra", ("bucket",), ("token", "drain", "capacity", "cost", *REQUEST), parse_level, True, sent_again
+    "ratelimit_gcra", ("bucket",), ("token", "drain", "capacity", "cost", *REQUEST), parse_level, True, sent_again, 6
 )
 
 

@@ -22,7 +22,7 @@ def parse_usage(reply: object) -> tuple[int, int, int]:
 
 
 CHECK: Final = Script(
-    "ratelimit_sliding_window", ("hits",), ("limit", "window_us", "cost", *REQUEST), parse_usage, True, sent_again
+    "ratelimit_sliding_window", ("hits",), ("limit", "window_us", "cost", *REQUEST), parse_usage, True, sent_again, 5
 )
 
 

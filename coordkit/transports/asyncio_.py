@@ -19,7 +19,8 @@ from coordkit.transports.asyncio_subscriber import AsyncioSignal, AsyncioSubscri
 from coordkit.transports.base import DEFAULT_TIMEOUT_S, AsyncSignal, Listener, SlownessWatcher, refusal
 from coordkit.transports.link import Link
 from coordkit.transports.loops import Future, Loop, Task, running_asyncio, running_loop
-from coordkit.wire import Reply, pack, pack_command
+from coordkit.transports.packing import ScriptCalls
+from coordkit.wire import Reply, pack
 
 log = logging.getLogger("coordkit")
 
@@ -73,6 +74,7 @@ class AsyncioTransport:
         self._watcher: SlownessWatcher | None = None
         self.on_deaf: Callable[[], None] | None = None
         """Called when a connection on which somebody listens is lost."""
+        self._pack = ScriptCalls().pack
         forget_in_child(self._forget)
 
     def __str__(self) -> str:
@@ -91,7 +93,7 @@ class AsyncioTransport:
         more trip.
         """
         link = self._link
-        request = pack_command((b"EVALSHA", script.sha1, len(keys), *keys, *args))
+        request = self._pack(script, keys, args)
         if (
             deadline_s is not None
             or link is None

@@ -19,8 +19,9 @@ from coordkit.forks import forget_in_child
 from coordkit.scripts import Args, Keys, Script
 from coordkit.transports.address import Address, Endpoint, keep_alive, opening, refused_login, unreachable
 from coordkit.transports.base import DEFAULT_TIMEOUT_S, Listener, Signal, refusal
+from coordkit.transports.packing import ScriptCalls
 from coordkit.transports.socket_subscriber import SocketSubscriber, ThreadSignal
-from coordkit.wire import ProtocolError, Replies, Reply, pack, pack_command
+from coordkit.wire import ProtocolError, Replies, Reply, pack
 
 READ_SIZE = 65536
 
@@ -145,6 +146,7 @@ class SocketTransport:
         self._closed = False
         self.on_deaf: Callable[[], None] | None = None
         """Called when a connection on which somebody listens is lost, by the thread that listens."""
+        self._pack = ScriptCalls().pack
         forget_in_child(self._forget)
 
     def __str__(self) -> str:
@@ -164,10 +166,9 @@ class SocketTransport:
         """
         deadline_s = self._deadline_s(deadline_s)
         connection = self._take(deadline_s)
-        tail = (len(keys), *keys, *args)
-        reply = connection.exchange(pack_command((b"EVALSHA", script.sha1, *tail)), deadline_s)
+        reply = connection.exchange(self._pack(script, keys, args), deadline_s)
         if isinstance(reply, ServerError) and reply.code == "NOSCRIPT":
-            reply = connection.exchange(pack_command((b"EVAL", script.text, *tail)), deadline_s)
+            reply = connection.exchange(pack((b"EVAL", script.text, len(keys), *keys, *args)), deadline_s)
         return self._given_back(connection, reply)
 
     def execute(self, argv: Sequence[bytes | str | int | float], deadline_s: float | None = None) -> object:
