@@ -194,7 +194,7 @@ async def test_async_silent_server_ends_the_call_at_its_deadline_and_the_connect
         await transport.execute(("PING",))
         proxy.mute = True
         started_s = time.monotonic()
-        with pytest.raises(OutcomeUnknown, match=r"did not answer within 1 s"):
+        with pytest.raises(OutcomeUnknown, match=r"did not answer within (1|0\.9\d*) s"):
             await transport.execute(("INCR", "n"))
         assert 0.95 < time.monotonic() - started_s < 2.0
         proxy.mute = False
@@ -336,7 +336,7 @@ def test_silent_server_ends_the_call_at_its_deadline(server: Peer) -> None:
         transport = SocketTransport(parse_url(proxy.url), timeout_s=1.0)
         transport.execute(("PING",))
         proxy.mute = True
-        with pytest.raises(OutcomeUnknown, match=r"did not answer within 1 s"):
+        with pytest.raises(OutcomeUnknown, match=r"did not answer within (1|0\.9\d*) s"):
             transport.execute(("PING",))
         proxy.mute = False
         assert transport.execute(("PING",)) == b"PONG"
