@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from typing import Final
 
+from coordkit_server.commands.accounts import users_changed
 from coordkit_server.config import ConfigError
 from coordkit_server.context import Services
 from coordkit_server.cron import limit_memory
@@ -31,6 +32,8 @@ class Settings:
         self.limit_pubsub: Final = OutputLimit()
         self.limit_replica: Final = OutputLimit()
         self._appliers: Final[dict[str, Callable[[str], None]]] = {
+            "acl-pubsub-default": self._channels,
+            "acllog-max-len": self._refusals,
             "aof-disable-auto-gc": self._aof,
             "aof-timestamp-enabled": self._aof,
             "no-appendfsync-on-rewrite": self._aof,
@@ -54,6 +57,7 @@ class Settings:
             "min-replicas-max-lag": self._replicas,
             "min-replicas-to-write": self._replicas,
             "notify-keyspace-events": self._notifications,
+            "requirepass": self._password,
             "save": self._snapshots,
             "slowlog-log-slower-than": self._durations,
             "slowlog-max-len": self._durations,
@@ -99,6 +103,21 @@ class Settings:
     def _replicas(self, _name: str) -> None:
         """Take over how many replicas have to follow."""
         self._services.primary.check_replicas()
+
+    # -- users ---------------------------------------------------------------------------------------------------
+
+    def _password(self, name: str) -> None:
+        """Take over the password of the default user."""
+        self._services.users.set_password(self._config.text(name).encode("utf-8", "surrogateescape"))
+        users_changed(self._services)
+
+    def _channels(self, name: str) -> None:
+        """Take over whether new users may use all channels."""
+        self._services.users.all_channels = self._config.text(name) == "allchannels"
+
+    def _refusals(self, name: str) -> None:
+        """Take over how many refusals are kept."""
+        self._services.refusals.trim(self._config.number(name))
 
     # -- persistence ---------------------------------------------------------------------------------------------
 
