@@ -16,7 +16,7 @@ INTERPRETED_ENV := PYTHONPATH="$(CURDIR):$(CURDIR)/server"
 COMPILED_ENV := PYTHONPATH="$(CURDIR):$(CURDIR)/$(COMPILED)"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test testc chaos check format bench docs clean distclean venv compiled
+.PHONY: help demo test testc chaos peers check format bench docs clean distclean venv compiled
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -35,6 +35,10 @@ testc: $(BUILT)  ## run the same tests, server compiled
 
 chaos: $(BUILT)  ## run the slow tests (kills, pauses, soak), server compiled
 	$(COMPILED_ENV) COORDKIT_EXPECT_COMPILED=1 $(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
+peers: $(BUILT)  ## run other people's job queues on the compiled server
+	COORDKIT_PURE=1 PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[peers]'
+	$(COMPILED_ENV) $(BIN)/python -m pytest tests/clients/test_queue_libraries.py $(PYTEST_ARGS)
 
 check: $(READY)  ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

@@ -1,7 +1,8 @@
 """Job queues of other people, each made of Lua scripts of its own: a small flow of each on the bundled server.
 
-A library runs in a process of its own and prints what came of its jobs.  What is absent is skipped:
-`pip install 'coordkit[peers]'`, and for BullMQ `npm install bullmq` in the directory COORDKIT_NODE_MODULES names.
+A library runs in a process of its own and prints what came of its jobs.  What is absent is skipped: `make peers`
+installs those of Python and runs all on the compiled server; BullMQ is there after `npm install bullmq` in the
+directory that COORDKIT_NODE_MODULES names.
 """
 
 import importlib.util
@@ -19,7 +20,7 @@ from tests.programs import program
 WITHIN_S = 50
 
 TASKIQ = """
-import asyncio, json, sys
+import asyncio, json, os, sys
 from taskiq.api import run_receiver_task
 from taskiq_redis import ListQueueBroker, RedisAsyncResultBackend, RedisStreamBroker
 
@@ -41,12 +42,11 @@ async def flow(broker_class):
     found = [(await job.wait_result(timeout=20)).return_value for job in jobs]
     failed = (await (await failing.kiq()).wait_result(timeout=20)).is_err
     worker.cancel()
-    await asyncio.gather(worker, return_exceptions=True)
-    await broker.shutdown()
     return [sum(found), failed]
 
 async def main():
-    print(json.dumps([await flow(RedisStreamBroker), await flow(ListQueueBroker)]))
+    print(json.dumps([await flow(RedisStreamBroker), await flow(ListQueueBroker)]), flush=True)
+    os._exit(0)  # a worker that is told to end while it listens may not end
 
 asyncio.run(main())
 """
@@ -64,6 +64,7 @@ async def twice(ctx):
 async def main():
     queue = Queue.from_url("redis://127.0.0.1:" + sys.argv[1])
     await queue.connect()
+    await queue.sweep()  # the next is a minute away: one at the start can take a job for stuck that has just been taken
     worker = Worker(queue, functions=[add, twice], concurrency=5)
     running = asyncio.create_task(worker.start())
     found = await queue.map("add", [{"a": n, "b": 1} for n in range(20)], timeout=20)

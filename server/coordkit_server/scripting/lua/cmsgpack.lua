@@ -14,6 +14,8 @@ local BYTES = {}    -- 0 to 255 -> that byte
 for value = 0, 255 do BYTES[value] = char(value) end
 local TEXT_HEADS = {}    -- size of a short string -> what stands in front of it
 for size = 0, 255 do TEXT_HEADS[size] = size < 32 and BYTES[160 + size] or "\217" .. BYTES[size] end
+local MAP_HEADS = {[0] = "\144"}    -- count of a small map -> what stands in front of it; an empty table is an array
+for count = 1, 15 do MAP_HEADS[count] = BYTES[128 + count] end
 local WORD_HEADS = {}    -- the higher byte of an integer of two -> it, with what stands in front
 for value = 0, 255 do WORD_HEADS[value] = "\205" .. BYTES[value] end
 local SMALL = {[true] = "\195", [false] = "\194"}    -- integers of one or two bytes, booleans
@@ -201,11 +203,7 @@ function pack_table(t, level)
       end
     end
   end
-  if count == 0 then
-    out[head_at] = "\144"
-  else
-    out[head_at] = head(count, 128, 222, 223)
-  end
+  out[head_at] = MAP_HEADS[count] or head(count, 128, 222, 223)
   filled = filled_
 end
 
