@@ -221,8 +221,10 @@ async def test_server_that_is_not_there_is_unavailable_through_a_shared_client()
     with their_blocking("redis://127.0.0.1:1", retry=never) as blocking, Client(redis=blocking, share=True) as one:
         with pytest.raises(ServerUnavailable, match="gives no connection"):
             one.ping()
+        transport = SharedTransport(blocking, timeout_s=0.2)
         with pytest.raises(ServerUnavailable):
-            SharedTransport(blocking, timeout_s=0.2).subscribe(b"c", _Silent())
+            transport.subscribe(b"c", _Silent())
+        transport.close()
 
 
 class _Silent:
