@@ -2,8 +2,8 @@
 
 The same EVALSHA of the GCRA limiter on the same server, closed loop, at concurrency 1, 16, 64 and 256: tasks for the
 asynchronous clients, threads (1, 4, 16) for the blocking ones.  Prints calls a second, CPU time a call of this process,
-and the latency of the 50th and 99th call in a hundred; medians of the rounds.  A client that is not installed is left
-out.
+and the latency of the 50th and 99th call in a hundred; medians of the rounds.  At 64 tasks it also shows the latency at
+half the load: tasks then call at set times, half as often as they could.  A client that is not installed is left out.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from coordkit.scripts import Args
 from tests.benchmarks import servers
 
 CONCURRENCIES: Final = (1, 16, 64, 256)
+HALF_AT: Final = 64
 THREADS: Final = (1, 4, 16)
 USERS: Final = 1000
 GCRA_ARGS: Final[Args] = (*GCRA(1_000_000, 60).arguments(1), b"1", b"")
@@ -134,8 +135,10 @@ def summed_up(latencies_s: list[float], took_s: float, cpu_s: float) -> Sample:
     return Sample(at / took_s, cpu_s / at * 1e6, p50_ms, p99_ms)
 
 
-async def async_sample(connect: Any, url: str, concurrency: int, seconds: float) -> Sample:
-    """One run of an asynchronous client."""
+async def async_sample(
+    connect: Any, url: str, concurrency: int, seconds: float, every_s: float | None = None
+) -> Sample:
+    """One run of an asynchronous client; with `every_s` each task begins a call so often, and not before."""
     latencies_s: list[float] = []
     clock = time.perf_counter
 
@@ -148,10 +151,22 @@ async def async_sample(connect: Any, url: str, concurrency: int, seconds: float)
                 await call(KEYS[turn % USERS])
                 latencies_s.append(clock() - started_s)
 
+        async def paced_worker(number: int, every_s: float) -> None:
+            turn = number
+            due_s = began_s + every_s * number / concurrency
+            while due_s < ends_s:
+                await asyncio.sleep(due_s - clock())
+                started_s = clock()
+                turn += 1
+                await call(KEYS[turn % USERS])
+                latencies_s.append(clock() - started_s)
+                due_s += every_s
+
         await asyncio.gather(*(call(KEYS[number]) for number in range(concurrency)))
         began_s, cpu_s = clock(), time.process_time()
         ends_s = began_s + seconds
-        await asyncio.gather(*(worker(number) for number in range(concurrency)))
+        numbers = range(concurrency)
+        await asyncio.gather(*(paced_worker(number, every_s) if every_s else worker(number) for number in numbers))
         return summed_up(latencies_s, clock() - began_s, time.process_time() - cpu_s)
 
 
@@ -185,10 +200,15 @@ def measured(url: str, rounds: int, seconds: float) -> Iterator[tuple[str, int, 
         samples: dict[str, list[Sample]] = {}
         for _ in range(rounds):
             for name, (package, connect, loop_factory) in ASYNC.items():
-                if importlib.util.find_spec(package) is not None:
-                    with asyncio.Runner(loop_factory=loop_factory) as runner:
-                        sample = runner.run(async_sample(connect, url, concurrency, seconds))
+                if importlib.util.find_spec(package) is None:
+                    continue
+                with asyncio.Runner(loop_factory=loop_factory) as runner:
+                    sample = runner.run(async_sample(connect, url, concurrency, seconds))
                     samples.setdefault(name, []).append(sample)
+                    if concurrency == HALF_AT:
+                        every_s = 2 * concurrency / sample.calls_per_s
+                        half = runner.run(async_sample(connect, url, concurrency, seconds, every_s))
+                        samples.setdefault(f"{name}, half load", []).append(half)
         yield from ((name, concurrency, median(found)) for name, found in samples.items())
     for concurrency in THREADS:
         of_threads: dict[str, list[Sample]] = {}
