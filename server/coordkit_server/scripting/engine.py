@@ -29,7 +29,7 @@ from coordkit_server.scripting.convert import (
     passed_through,
     reply_to_lua,
 )
-from coordkit_server.scripting.formats import is_clean_json, pack_double, read_json, read_messages
+from coordkit_server.scripting.formats import finish_json, pack_double, read_json, read_messages
 from coordkit_server.scripting.library import bit_operation, struct_pack, struct_size, struct_unpack
 from coordkit_server.scripting.memory import LIMIT_BYTES, Memory, weight
 from coordkit_server.scripting.rewrite import CALLS_BACK, SETS_GLOBALS, rewrite
@@ -140,7 +140,7 @@ class Engine:
         self._load_chunk: Final = self._lua.eval(b"loadstring")
         sandbox = self._start("sandbox", runs_functions, join_chunk(), JOINED)
         self._start("watch", sandbox, self.on_tick)
-        self._start("cjson", sandbox, self.on_read_json, self.on_is_clean)
+        self._start("cjson", sandbox, self.on_read_json, self.on_finish_json)
         self._start("cmsgpack", sandbox, self.on_pack_double, self.on_read_messages)
         self._start("bits", sandbox, self.on_bits, self.on_struct_pack, self.on_struct_unpack, self.on_struct_size)
         parts = self._start(
@@ -403,9 +403,10 @@ class Engine:
         code = read_json(document)
         return None if code is None or self._memory.is_short(len(code)) else code
 
-    def on_is_clean(self, text: bytes, string_count: object) -> bool:
-        """Tell if JSON with so many strings needs no escapes."""
-        return isinstance(string_count, int) and is_clean_json(text, string_count)
+    def on_finish_json(self, text: bytes, string_count: object) -> bytes | None:
+        """Quote the strings of a document, so many."""
+        done = finish_json(text, string_count) if isinstance(string_count, int) else None
+        return None if done is None or self._memory.is_short(len(done)) else done
 
     def on_read_messages(self, data: bytes, limit: object, offset: object) -> object:
         """Read MessagePack."""

@@ -1,6 +1,6 @@
 """What cjson and cmsgpack leave to the server: reading JSON and MessagePack, and writing a double.
 
-Map: read_json, is_clean_json; read_messages; pack_double.
+Map: read_json, finish_json; read_messages; pack_double.
 
 Rule of the room as in library.py: Lua calls these functions; an error is `(None, text)`, raised by lua/cmsgpack.lua.
 Values leave as a chunk that builds them (construct.py).
@@ -15,7 +15,20 @@ from coordkit_server.numeric import INT64_MAX
 from coordkit_server.scripting.construct import BATCH, TABLE, Construct, chunk
 
 _DECODER: Final = JSONDecoder(strict=False)
-_ESCAPED: Final = bytes([*range(32), ord("\\"), ord("/"), 127])  # and the quotation mark
+MARK: Final = b"\x01"
+# the backslash first: it is in the escapes of the others
+_ESCAPES: Final[list[tuple[bytes, bytes]]] = [
+    (b"\\", b"\\\\"),
+    (b'"', b'\\"'),
+    (b"/", b"\\/"),
+    (b"\n", b"\\n"),
+    (b"\r", b"\\r"),
+    (b"\t", b"\\t"),
+    (b"\b", b"\\b"),
+    (b"\f", b"\\f"),
+    *[(bytes([code]), b"\\u%04x" % code) for code in (0, *range(2, 8), 11, *range(14, 32), 127)],
+]
+_ESCAPED: Final = b"".join([character for character, _ in _ESCAPES])
 _LARGE: Final = 1 << 53
 _DEEPEST_JSON: Final = 1000  # as cjson reads unless it is told otherwise
 
@@ -42,9 +55,16 @@ def read_json(document: bytes) -> bytes | None:
         return None
 
 
-def is_clean_json(text: bytes, string_count: int) -> bool:
-    """Return True if JSON that was written without escapes, with so many names and strings, needed none."""
-    return text.count(b'"') == 2 * string_count and len(text.translate(None, _ESCAPED)) == len(text)
+def finish_json(text: bytes, string_count: int) -> bytes | None:
+    """Return JSON in which strings stand between two MARK as they are, `string_count` of them, with quotation marks
+    and escapes; None if one of the strings has MARK in it."""
+    if text.count(MARK) != 2 * string_count:
+        return None
+    if len(text.translate(None, _ESCAPED)) != len(text):
+        for character, escape in _ESCAPES:
+            if character in text:
+                text = text.replace(character, escape)
+    return text.replace(MARK, b'"')
 
 
 def _has_minus_zero(document: bytes) -> bool:

@@ -312,10 +312,35 @@ def test_cmsgpack_any_number_of_values_is_read_in_parts(engine: Engine) -> None:
         ("{'c:\\\\', {x = 'y'}}", rb'["c:\\",{"x":"y"}]'),
         ("{'a', 1, 'b', {'c'}, true, 'd'}", b'["a",1,"b",["c"],true,"d"]'),
         ("{{}, {{}}, 'x'}", b'[{},[{}],"x"]'),
+        ("{'a\\1b'}", rb'["a\u0001b"]'),
+        ("{'\\1', {x = '\\1\"'}, 'y/'}", rb'["\u0001",{"x":"\u0001\""},"y\/"]'),
+        ("{{['\\1'] = 1}, {[1.5] = '\\1'}, {a = 1}}", rb'[{"\u0001":1},{"1.5":"\u0001"},{"a":1}]'),
     ],
 )
 def test_cjson_quotes_what_has_to_be_quoted(engine: Engine, value: str, text: bytes) -> None:
+    assert run(engine, "return cjson.encode({a = 'b', 'c'})")  # names are kept from one document to the next
     assert run(engine, f"return cjson.encode({value})") == text
+
+
+@given(
+    texts=st.lists(st.binary(max_size=6) | st.text('\x00\x01"\\\\/\\n\x7fa', max_size=6).map(str.encode), max_size=6),
+    names=st.lists(st.sampled_from([b"", b"a", b"\x01", b'"', b"/", b"\\", b"\n", b"\x7f"]), max_size=6),
+)
+def test_cjson_strings_of_any_bytes_are_escaped_one_by_one_and_together_alike(
+    engine: Engine, texts: list[bytes], names: list[bytes]
+) -> None:
+    script = """
+    local count = tonumber(ARGV[1])
+    local texts, alone = {unpack(ARGV, 2, count + 1)}, {}
+    for i, text in ipairs(texts) do alone[i] = cjson.encode(text) end
+    local named, parts = {}, {}
+    for i = count + 2, #ARGV do named[ARGV[i]] = ARGV[i] end
+    for name, text in pairs(named) do parts[#parts + 1] = cjson.encode(name) .. ':' .. cjson.encode(text) end
+    local list = count == 0 and '{}' or '[' .. table.concat(alone, ',') .. ']'
+    return {cjson.encode({texts, 1, {named}}), '[' .. list .. ',1,[{' .. table.concat(parts, ',') .. '}]]'}
+    """
+    together, alone = run(engine, script, b"%d" % len(texts), *texts, *names)
+    assert together == alone
 
 
 def test_cjson_names_of_many_documents_stay_right(engine: Engine) -> None:

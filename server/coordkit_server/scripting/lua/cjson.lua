@@ -3,8 +3,8 @@
 -- `read_json` of the server decodes what is plain; what it declines (unusual settings, numbers such as 0x10 or nan, wrong
 -- documents) is decoded here, which also finds the errors.  null is a userdata, as a table could not hold nil.
 --
--- Arguments: the table of sandbox.lua, read_json, is_clean.  Returns nothing; adds `cjson` to the environment.
-local sandbox, read_json, is_clean = ...
+-- Arguments: the table of sandbox.lua, read_json, finish_json.  Returns nothing; adds `cjson` to the environment.
+local sandbox, read_json, finish_json = ...
 local null = sandbox.null
 local complain, bad_argument, construct = sandbox.complain, sandbox.bad_argument, sandbox.construct
 local joined = sandbox.joined
@@ -66,16 +66,17 @@ local function array_length(settings, t)
   return longest > 0 and longest or nil
 end
 
--- Documents are written into `out`, pieces that are joined at the end.  Most need no escapes, so strings go in as they
--- are and the server looks at the whole once; if it finds what has to be escaped, all is written again carefully.  A
--- quotation mark that ends a string is written by what comes next, which makes a piece of it and what that needs.
+-- Documents are written into `out`, pieces that are joined at the end.  Strings go in as they are, between two marks, and
+-- the server escapes them all at once.  If there is a mark in one of them, all is written again carefully.  A mark that
+-- ends a string is written by what comes next, which makes a piece of it and what that needs.
 local out, filled
 local settings_of_out, is_plain    -- the settings; whether they write numbers as Lua does
 local WORDS = {[true] = "true", [false] = "false", [null] = "null"}
 local WORDS_AND_NUMBERS = {[true] = "true", [false] = "false", [null] = "null"}    -- small ones, as Lua writes them
 for number = 1, 255 do WORDS_AND_NUMBERS[number] = format("%d", number) end
 local known    -- one of these two
-local careful    -- strings are escaped one by one
+local MARK = "\1"
+local careful    -- strings are escaped one by one, names as well
 local string_count    -- names and strings that have been written
 
 -- Names with what stands in front of them and behind: by what stands in front (the opening brace, a comma, a comma
@@ -88,21 +89,22 @@ local function names(front, back)
   return setmetatable({}, {__index = function(made, key)
     local kind = type(key)
     if kind == "string" then
-      local name = front .. quote(key) .. back
+      local name = front .. (careful and quote(key) or MARK .. key .. MARK) .. back
       made[key] = name
       kept = kept + #name
       return name
     end
     if kind ~= "number" then refuse(key, "table key must be a number or string") end
-    return front .. '"' .. number_text(settings_of_out, key) .. '"' .. back
+    local mark = careful and '"' or MARK
+    return front .. mark .. number_text(settings_of_out, key) .. mark .. back
   end})
 end
 
 local function forget_names()
   kept = 0
-  first_name, first_of_string = names("{", ":"), names("{", ':"')
-  next_name, next_of_string = names(",", ":"), names(",", ':"')
-  name_behind, name_behind_of_string = names('",', ":"), names('",', ':"')
+  first_name, first_of_string = names("{", ":"), names("{", ":" .. MARK)
+  next_name, next_of_string = names(",", ":"), names(",", ":" .. MARK)
+  name_behind, name_behind_of_string = names(MARK .. ",", ":"), names(MARK .. ",", ":" .. MARK)
 end
 
 forget_names()
@@ -123,7 +125,7 @@ end
 
 local function encode_array(t, length, depth, is_whole)
   local out, filled_, strings = out, filled, 0
-  local opening, opening_of_string = "[", '["'
+  local opening, opening_of_string = "[", "[\1"
   for i = 1, length do
     local value
     if is_whole then value = t[i] else value = rawget(t, i) end
@@ -132,7 +134,7 @@ local function encode_array(t, length, depth, is_whole)
       out[filled_ + 1], out[filled_ + 2] = opening_of_string, value
       filled_ = filled_ + 2
       strings = strings + 1
-      opening, opening_of_string = '",', '","'
+      opening, opening_of_string = "\1,", "\1,\1"
     else
       filled_ = filled_ + 1
       out[filled_] = opening
@@ -144,11 +146,11 @@ local function encode_array(t, length, depth, is_whole)
         filled_ = filled_ + 1
         out[filled_] = kind == "string" and quote(value) or known[value] or scalar_text(value, kind)
       end
-      opening, opening_of_string = ",", ',"'
+      opening, opening_of_string = ",", ",\1"
     end
   end
   filled = filled_ + 1
-  out[filled] = opening == '",' and '"]' or "]"
+  out[filled] = opening == "\1," and "\1]" or "]"
   string_count = string_count + strings
 end
 
@@ -178,7 +180,7 @@ local function encode_object(t, depth)
     end
   end
   filled = filled_ + 1
-  out[filled] = name == name_behind and '"}' or name == first_name and "{}" or "}"
+  out[filled] = name == name_behind and "\1}" or name == first_name and "{}" or "}"
   string_count = string_count + strings
 end
 
@@ -219,15 +221,21 @@ local function write(value)
 end
 
 local function encode(settings, value)
-  if kept > KEPT then forget_names() end
-  settings_of_out, is_plain, careful = settings, settings.number_format == "%.14g", false
+  if careful or kept > KEPT then
+    careful = false
+    forget_names()
+  end
+  settings_of_out, is_plain = settings, settings.number_format == "%.14g"
   known = is_plain and WORDS_AND_NUMBERS or WORDS
   local text, has_strings = write(value)
-  if has_strings and not is_clean(text, string_count) then
+  if not has_strings then return text end
+  local finished = finish_json(text, string_count)
+  if not finished then
     careful = true
-    text = write(value)
+    forget_names()
+    finished = write(value)
   end
-  return text
+  return finished
 end
 
 -- decoding -----------------------------------------------------------------------------------------------------------
