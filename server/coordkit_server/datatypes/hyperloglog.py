@@ -17,6 +17,9 @@ arXiv:1702.01284; the hash is MurmurHash64A.
 from math import inf, sqrt
 from typing import Final
 
+from librt.strings import read_i64_le
+from mypy_extensions import i64
+
 HEADER_BYTES: Final = 16
 INDEX_BITS: Final = 14
 REGISTERS: Final = 1 << INDEX_BITS
@@ -30,8 +33,15 @@ _CACHE: Final = 8
 _STALE: Final = 0x80
 _HASH_BITS: Final = 64 - INDEX_BITS
 _SEED: Final = 0xADC83B19
-_MULTIPLIER: Final = 0xC6A4A7935BD1E995
-_MASK: Final = 0xFFFFFFFFFFFFFFFF
+# the multiplier 0xC6A4A7935BD1E995, lowest sixteen bits first
+_M0: Final = 0xE995
+_M1: Final = 0x5BD1
+_M2: Final = 0xA793
+_M3: Final = 0xC6A4
+_LOW_16: Final = 0xFFFF
+_LOW_17: Final = 0x1FFFF
+_LOW_32: Final = 0xFFFFFFFF
+_GREATEST_SIGNED: Final = 0x7FFFFFFF
 _ALPHA: Final = 0.721347520444481703680
 _GREATEST_SPARSE: Final = 32  # the largest number that a run can hold
 _LONGEST_RUN: Final = 4
@@ -71,8 +81,8 @@ def add(data: bytearray, element: bytes, sparse_max_bytes: int) -> int:
     """Add `element`; return 1 if a register changed, 0 if none did, CORRUPT if the runs make no sense."""
     hashed = murmur64(element)
     index = hashed & (REGISTERS - 1)
-    rest = (hashed >> INDEX_BITS) | (1 << _HASH_BITS)  # the added bit ends the run of zeros
-    number = 1
+    rest: i64 = (hashed >> INDEX_BITS) & ((1 << _HASH_BITS) - 1) | (1 << _HASH_BITS)  # that bit ends the run of zeros
+    number: i64 = 1
     while not rest & 1:
         number += 1
         rest >>= 1
@@ -361,16 +371,42 @@ def _tau(x: float) -> float:
     return z / 3.0
 
 
-def murmur64(data: bytes) -> int:
-    """Return the 64-bit hash of `data`."""
-    size = len(data)
-    hashed = _SEED ^ (size * _MULTIPLIER & _MASK)
-    whole = size & ~7
-    for at in range(0, whole, 8):
-        word = int.from_bytes(data[at : at + 8], "little") * _MULTIPLIER & _MASK
-        word = (word ^ (word >> 47)) * _MULTIPLIER & _MASK
-        hashed = (hashed ^ word) * _MULTIPLIER & _MASK
-    if whole < size:
-        hashed = (hashed ^ int.from_bytes(data[whole:], "little")) * _MULTIPLIER & _MASK
-    hashed = (hashed ^ (hashed >> 47)) * _MULTIPLIER & _MASK
-    return hashed ^ (hashed >> 47)
+def murmur64(data: bytes) -> i64:
+    """Return the 64-bit hash of `data`, as a signed number."""
+    size: i64 = len(data)
+    hashed: i64 = _SEED ^ _multiplied(size)
+    at: i64 = 0
+    while at + 8 <= size:
+        hashed = _multiplied(hashed ^ _multiplied(_mixed(_multiplied(read_i64_le(data, at)))))
+        at += 8
+    if at < size:
+        rest: i64 = 0
+        shift: i64 = 0
+        while at < size:
+            rest |= i64(data[at]) << shift  # at most seven bytes
+            shift += 8
+            at += 1
+        hashed = _multiplied(hashed ^ rest)
+    return _mixed(_multiplied(_mixed(hashed)))
+
+
+def _mixed(number: i64) -> i64:
+    """Return 64 bits with the upper 17 mixed into the lower ones."""
+    return number ^ ((number >> 47) & _LOW_17)
+
+
+def _multiplied(number: i64) -> i64:
+    """Return 64 bits times the multiplier, without those that run over.
+
+    Sixteen bits of one factor at a time: no product leaves 63 bits, so machine and Python integers agree."""
+    low = number & _LOW_32
+    high = (number >> 32) & _LOW_32
+    middle = low * _M1
+    total = low * _M0 + ((middle & _LOW_16) << 16)
+    upper = (total >> 32) + (middle >> 16)
+    upper += low * _M2 + ((low * _M3 & _LOW_16) << 16)
+    upper += high * _M0 + ((high * _M1 & _LOW_16) << 16)
+    upper &= _LOW_32
+    if upper > _GREATEST_SIGNED:
+        upper -= 1 << 32
+    return (upper << 32) | (total & _LOW_32)

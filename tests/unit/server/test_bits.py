@@ -34,6 +34,12 @@ def test_count_bits_any_range_counts_the_spelled_ones(data: bytes, first: int, l
     assert bits.count_bits(data, first, last) == spelled(data)[first : last + 1].count("1")
 
 
+@given(words=st.lists(st.one_of(st.binary(min_size=8, max_size=8), st.just(b"\xff" * 8)), max_size=70))
+def test_ones_in_words_counts_the_spelled_ones(words: list[bytes]) -> None:
+    data = b"".join(words)
+    assert bits.ones_in_words(data, len(words)) == spelled(data).count("1")
+
+
 @given(
     data=st.lists(st.sampled_from([0, 255, 1, 16, 254]), min_size=1, max_size=30).map(bytes),
     first=st.integers(0, 239),

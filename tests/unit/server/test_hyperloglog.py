@@ -22,6 +22,25 @@ def test_empty_is_one_run_of_zeros() -> None:
     assert hll.empty() == b"HYLL\x01" + bytes(11) + b"\x7f\xff"
 
 
+def plain_murmur64(data: bytes) -> int:
+    """MurmurHash64A with integers of any size."""
+    multiplier, mask = 0xC6A4A7935BD1E995, (1 << 64) - 1
+    hashed = 0xADC83B19 ^ (len(data) * multiplier & mask)
+    for at in range(0, len(data), 8):
+        word = int.from_bytes(data[at : at + 8], "little")
+        if at + 8 <= len(data):
+            word = word * multiplier & mask
+            word = (word ^ (word >> 47)) * multiplier & mask
+        hashed = (hashed ^ word) * multiplier & mask
+    hashed = (hashed ^ (hashed >> 47)) * multiplier & mask
+    return hashed ^ (hashed >> 47)
+
+
+@given(st.binary(max_size=40))
+def test_murmur64_is_that_of_integers_of_any_size(data: bytes) -> None:
+    assert hll.murmur64(data) & ((1 << 64) - 1) == plain_murmur64(data)
+
+
 @steady
 @given(st.lists(st.binary(max_size=12), max_size=200))
 def test_add_gives_both_encodings_the_same_registers(elements: list[bytes]) -> None:
