@@ -323,9 +323,7 @@ class Snapshots(ChildTask):
         """Make an empty snapshot after FLUSHALL, if there are save points: the old data are not to come back."""
         self.cancel()
         if self._points:
-            changes = self._saved_changes
             self.save()
-            self._saved_changes = changes
 
     # -- loading -------------------------------------------------------------------------------------------------
 

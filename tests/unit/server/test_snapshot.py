@@ -250,6 +250,17 @@ def test_save_that_fails_at_any_step_leaves_the_old_file(server: Server, files: 
     assert loaded(Path("dump.rdb").read_bytes(), databases(16)).keys == 2001
 
 
+@pytest.mark.parametrize("points", ["3600 1", ""])
+def test_flush_of_everything_is_saved_at_once_with_save_points(server: Server, points: str) -> None:
+    snapshots = server.services.snapshots
+    snapshots.set_points(points)
+    assert snapshots.changes() == 2000
+    server.services.databases[0].flush()
+    snapshots.after_flush()
+    assert Path("dump.rdb").exists() is (points != "")
+    assert (snapshots.changes() == 0) is (points != "")
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
 def test_base_of_commands_that_fails_at_any_step_is_told(server: Server, files: FailingFiles, number: int) -> None:
     services = server.services
