@@ -233,12 +233,13 @@ async def test_weighted_hit_takes_one_entry(server_url: str) -> None:
 async def test_many_clients_together_stay_within_the_bound(
     server_url: str, algorithm: Algorithm, most: Callable[[float], float]
 ) -> None:
-    admitted = blocked = 0
+    asked = admitted = blocked = 0
     ends_s = time.monotonic() + 0.5
 
     async def hammer(limiter: AsyncLimiter) -> None:
-        nonlocal admitted
+        nonlocal asked, admitted
         while time.monotonic() < ends_s:
+            asked += 1
             decision = await limiter.check("user:42")
             admitted += decision.allowed
 
@@ -257,4 +258,4 @@ async def test_many_clients_together_stay_within_the_bound(
     await asyncio.to_thread(thread.join)
     took_s = time.monotonic() - started_s
     assert admitted + blocked <= most(took_s)
-    assert admitted + blocked >= most(took_s) * 0.5
+    assert admitted + blocked >= min(asked, most(took_s)) * 0.5
