@@ -4,9 +4,9 @@ import time
 
 import click
 
-from coordkit.cli.options import EXIT_UNAVAILABLE, fail, shown_url, url_option
+from coordkit.cli.options import EXIT_CONFIGURATION, EXIT_UNAVAILABLE, fail, shown_url, url_option
 from coordkit.client import Client
-from coordkit.errors import CoordkitError
+from coordkit.errors import ConfigurationError, CoordkitError
 
 
 @click.command("ping", short_help="Ask the server for an answer.")
@@ -16,14 +16,17 @@ from coordkit.errors import CoordkitError
 def command(url: str | None, count: int, timeout: float) -> None:
     """Ask the server for an answer and show how long it took.
 
-    Exit status 0 if it answered, 69 if it did not: fit for a health check.
+    Exit status 0 if it answered, 69 if it did not, 78 for a URL or a login that cannot be right: fit for a
+    health check.
     """
-    with Client.from_url(url, timeout=timeout) as client:
-        for _ in range(count):
-            started_s = time.perf_counter()
-            try:
+    try:
+        with Client.from_url(url, timeout=timeout) as client:
+            for _ in range(count):
+                started_s = time.perf_counter()
                 client.ping()
-            except CoordkitError as exc:
-                fail(str(exc), EXIT_UNAVAILABLE)
-            spent_ms = (time.perf_counter() - started_s) * 1000
-            click.echo(f"PONG from {shown_url(url)} in {spent_ms:.2f} ms")
+                spent_ms = (time.perf_counter() - started_s) * 1000
+                click.echo(f"PONG from {shown_url(url)} in {spent_ms:.2f} ms")
+    except ConfigurationError as exc:
+        fail(str(exc), EXIT_CONFIGURATION)
+    except CoordkitError as exc:
+        fail(str(exc), EXIT_UNAVAILABLE)

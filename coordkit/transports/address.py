@@ -20,6 +20,7 @@ from coordkit.errors import ConfigurationError, CoordkitError, ServerError, Serv
 
 DEFAULT_PORT: Final = 6379
 SCHEMES: Final = ("redis", "rediss", "unix")
+ACCEPTED: Final = "redis://, rediss://, unix://, embedded://, redis+sentinel://, redis+cluster://"
 OPTIONS: Final = frozenset(
     {
         "client_name",
@@ -96,7 +97,7 @@ def parse_url(url: str) -> Address:
     """The server that `url` names.  Raises ConfigurationError for what it cannot mean."""
     parts = urlsplit(url)
     if parts.scheme not in SCHEMES:
-        raise ConfigurationError(f"the URL {redacted(url)!r} must start with one of {', '.join(SCHEMES)}://")
+        raise ConfigurationError(f"the URL {redacted(url)!r} must start with one of {ACCEPTED}")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     if unknown := options.keys() - OPTIONS:
         raise ConfigurationError(

@@ -26,7 +26,7 @@ def test_parse_url_gives_the_address(url: str, address: Address) -> None:
 @pytest.mark.parametrize(
     "url, word",
     [
-        ("http://h", "must start with one of"),
+        ("http://h", "must start with one of redis://, rediss://, unix://, embedded://"),
         ("h:6379", "must start with one of"),
         ("redis://h/x", "must be a number, not 'x'"),
         ("redis://h:x", "port"),

@@ -35,6 +35,13 @@ def test_ping_without_server_ends_with_status_69_and_says_what_to_do() -> None:
     assert "coordkit server" in output
 
 
+def test_ping_of_a_url_that_cannot_be_ends_with_status_78_and_says_why() -> None:
+    status, output = run("ping", "--url", "http://h")
+    assert status == 78
+    assert "the URL 'http://h' must start with one of redis://" in output
+    assert "Traceback" not in output
+
+
 @pytest.mark.parametrize(
     "target, message",
     [
