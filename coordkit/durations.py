@@ -4,22 +4,28 @@ seconds.
 
 import math
 from datetime import timedelta
+from typing import Final
 
 from coordkit.errors import ConfigurationError
 
 Duration = float | int | timedelta
+MAX_S: Final = 3_155_760_000.0
+"""A hundred years: what is longer is a mistake of units, and no number that a server can keep as a time."""
 
 
 def to_seconds(value: Duration, *, name: str) -> float:
     """`value` as seconds, zero or more.
 
-    Raises ConfigurationError, which names the argument `name`, for a negative, infinite or non-numeric value.
+    Raises ConfigurationError, which names the argument `name`, for a negative, infinite or non-numeric value, and
+    for more than a hundred years.
     """
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     if seconds.__class__ is not float and (isinstance(seconds, bool) or not isinstance(seconds, int | float)):
         raise ConfigurationError(f"{name} must be seconds or a timedelta, not {value!r}")
-    if not math.isfinite(seconds) or seconds < 0:
+    if not 0 <= seconds < math.inf:
         raise ConfigurationError(f"{name} must be a finite duration of zero or more, not {value!r}")
+    if seconds > MAX_S:
+        raise ConfigurationError(f"{name} must be a hundred years ({MAX_S:.0f} s) at most, not {value!r}")
     return float(seconds)
 
 

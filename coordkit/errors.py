@@ -3,6 +3,7 @@
     CoordkitError
     ├── ConfigurationError (ValueError)        a value that cannot work: a URL, a ttl, a name
     ├── ServerUnavailable (ConnectionError)    no answer, and the command was certainly not run
+    │   └── ClientClosed                       the client had been closed before
     ├── OutcomeUnknown                         the command was sent and the answer was lost: it may have run
     │   └── OutcomeForgotten                   the server itself cannot know any more
     ├── ServerError                            the server answered with an error
@@ -29,6 +30,10 @@ class ConfigurationError(CoordkitError, ValueError):
 
 class ServerUnavailable(CoordkitError, ConnectionError):
     """The server gave no answer, and the command was certainly not run: trying again is safe."""
+
+
+class ClientClosed(ServerUnavailable):
+    """The client was closed before the call: no attempt was made, and none will be."""
 
 
 class OutcomeUnknown(CoordkitError):

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from coordkit.errors import OutcomeForgotten, OutcomeUnknown, ServerUnavailable
+from coordkit.errors import ClientClosed, OutcomeForgotten, OutcomeUnknown, ServerUnavailable
 
 log = logging.getLogger("coordkit")
 
@@ -104,6 +104,8 @@ class Health:
 
     def may_repeat(self, failure: Failure, *, idempotent: bool) -> bool:
         """Whether a call that failed so may be sent again, if there is time left."""
+        if isinstance(failure, ClientClosed):
+            return False  # says nothing about the server
         self.troubled = True
         if self._forced is not None or (isinstance(failure, OutcomeUnknown) and not idempotent):
             return False

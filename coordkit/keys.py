@@ -31,10 +31,20 @@ DEFAULT_PREFIX = "ck"
 
 
 def encoded_name(name: str, *, kind: str) -> bytes:
-    """`name` as bytes.  Raises ConfigurationError if it is empty; `kind` says whose name it is."""
-    if not name:
-        raise ConfigurationError(f"the name of a {kind} must be a non-empty string, not {name!r}")
-    return name.encode()
+    """`name` as bytes.  Raises ConfigurationError if it is no text, or empty; `kind` says whose name it is."""
+    return encoded_text(name, what=f"the name of a {kind}")
+
+
+def encoded_text(text: object, *, what: str) -> bytes:
+    """`text` as bytes.  Raises ConfigurationError, which calls it `what`, unless it is a string that is not empty
+    and has a form in UTF-8.
+    """
+    if not isinstance(text, str) or not text:
+        raise ConfigurationError(f"{what} must be a non-empty string, not {text!r}")
+    try:
+        return text.encode()
+    except UnicodeEncodeError as exc:
+        raise ConfigurationError(f"{what} must be text that UTF-8 can hold, not {text!r}: {exc.reason}") from exc
 
 
 class QueueKeys(NamedTuple):

@@ -13,6 +13,7 @@ from typing import Final, TypeVar, overload
 
 from coordkit.durations import Duration, to_ms, to_seconds
 from coordkit.errors import ConfigurationError
+from coordkit.keys import encoded_name
 
 Function = Callable[..., object]
 F = TypeVar("F", bound=Function)
@@ -72,8 +73,7 @@ class Queue:
         keep: Duration = DEFAULT_KEEP_S,
         keep_jobs: int = DEFAULT_KEEP_JOBS,
     ) -> None:
-        if not name:
-            raise ConfigurationError(f"the name of a queue must be a non-empty string, not {name!r}")
+        encoded_name(name, kind="queue")
         self.name = name
         self.lease_ms = to_ms(lease, name="lease")
         self.keep_ms = to_ms(keep, name="keep")

@@ -144,10 +144,15 @@ class LimiterPlans:
             yield Sleep(decision.retry_after)
 
     def key(self, key: str) -> bytes:
-        """The server's key for the user's `key`.  Raises ConfigurationError if it is empty."""
+        """The server's key for the user's `key`.  Raises ConfigurationError if it is empty, or no text."""
         if not key:
             raise ConfigurationError(f"limiter {self.name!r} needs a key, not {key!r}: who or what is to be limited?")
-        return self._key_prefix + key.encode()
+        try:
+            return self._key_prefix + key.encode()
+        except (AttributeError, UnicodeEncodeError) as exc:
+            raise ConfigurationError(
+                f"the key of limiter {self.name!r} must be a string that UTF-8 can hold, not {key!r}"
+            ) from exc
 
     def _cost(self, cost: int) -> int:
         whole(cost, name="cost", least=0)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Final, TypeVar
 
-from coordkit.errors import CoordkitError, OutcomeUnknown, ServerError, ServerUnavailable
+from coordkit.errors import ClientClosed, CoordkitError, OutcomeUnknown, ServerError, ServerUnavailable
 from coordkit.forks import forget_in_child
 from coordkit.scripts import Args, Keys, Script
 from coordkit.transports import loops
@@ -289,7 +289,7 @@ class AsyncioTransport:
         state = self._state()
         while True:
             if state.closed:
-                raise ServerUnavailable("the client is closed; make a new one")
+                raise ClientClosed("the client is closed; make a new one")
             link = state.link
             left_s = deadline_s - time.monotonic()
             if link is None or link.closed:

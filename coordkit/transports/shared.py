@@ -25,7 +25,14 @@ import redis
 import redis.asyncio
 import redis.exceptions
 
-from coordkit.errors import ConfigurationError, CoordkitError, OutcomeUnknown, ServerError, ServerUnavailable
+from coordkit.errors import (
+    ClientClosed,
+    ConfigurationError,
+    CoordkitError,
+    OutcomeUnknown,
+    ServerError,
+    ServerUnavailable,
+)
 from coordkit.scripts import Args, Keys, Script
 from coordkit.transports.address import Address
 from coordkit.transports.asyncio_ import AsyncioTransport
@@ -146,7 +153,7 @@ class SharedTransport(SocketTransport):
     def execute(self, argv: Sequence[bytes | str | int | float], deadline_s: float | None = None) -> object:  # noqa: ARG002 - see above
         """The reply of one command, in plain form."""
         if self._closed:
-            raise ServerUnavailable("the client is closed; make a new one")
+            raise ClientClosed("the client is closed; make a new one")
         try:
             return undecoded(self._shared.client.execute_command(*argv, **RAW))
         except THEIRS as exc:
@@ -220,7 +227,7 @@ class AsyncSharedTransport(AsyncioTransport):
     async def execute(self, argv: Sequence[bytes | str | int | float], deadline_s: float | None = None) -> object:
         """The reply of one command, in plain form."""
         if self._state().closed:
-            raise ServerUnavailable("the client is closed; make a new one")
+            raise ClientClosed("the client is closed; make a new one")
         started_s = time.monotonic()
         left_s = self._timeout_s if deadline_s is None else deadline_s - started_s
         limit = asyncio.timeout(max(left_s, 0.001))

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from coordkit.errors import CoordkitError, OutcomeUnknown, ServerError, ServerUnavailable
+from coordkit.errors import ClientClosed, CoordkitError, OutcomeUnknown, ServerError, ServerUnavailable
 from coordkit.forks import forget_in_child
 from coordkit.scripts import Args, Keys, Script
 from coordkit.transports.address import Address, Endpoint, keep_alive, opening, refused_login, unreachable
@@ -256,7 +256,7 @@ class SocketTransport:
 
     def _take(self, deadline_s: float) -> Connection:
         if self._closed:
-            raise ServerUnavailable("the client is closed; make a new one")
+            raise ClientClosed("the client is closed; make a new one")
         while True:
             try:
                 connection = self._idle.pop()  # the one used last: the others may then be closed by the server

@@ -2,12 +2,13 @@
 
 import math
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from coordkit.clock import ManualClock, SystemClock
 from coordkit.codec import JsonCodec
-from coordkit.durations import Duration, to_ms, to_seconds
+from coordkit.durations import MAX_S, Duration, to_ms, to_seconds
 from coordkit.errors import ConfigurationError
 from coordkit.keys import Keys
 
@@ -68,9 +69,17 @@ def test_keys_refuse_a_prefix_that_breaks_hash_tags(prefix: str) -> None:
         Keys.of(prefix)
 
 
-def test_keys_refuse_an_empty_name() -> None:
+@pytest.mark.parametrize("name", ["", None, 5, b"bytes", "\ud800"])
+def test_keys_refuse_what_is_no_name_and_say_whose(name: Any) -> None:
     with pytest.raises(ConfigurationError, match="name of a lock"):
-        Keys.of("ck").lock("")
+        Keys.of("ck").lock(name)
+
+
+def test_to_seconds_refuses_more_than_a_hundred_years() -> None:
+    assert to_seconds(MAX_S, name="ttl") == MAX_S
+    for value in (MAX_S * 1.001, 1e300, 10**400):
+        with pytest.raises(ConfigurationError, match="ttl must be a hundred years"):
+            to_ms(value, name="ttl")
 
 
 def test_manual_clock_moves_only_when_told() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from coordkit.errors import OutcomeUnknown, ServerError, ServerUnavailable
+from coordkit.errors import ClientClosed, OutcomeUnknown, ServerError, ServerUnavailable
 from coordkit.guard import AsyncGuard, Guard
 from coordkit.health import BAD_OF_WINDOW
 from coordkit.lock import RELEASE
@@ -43,6 +43,30 @@ def test_guard_never_sends_a_script_twice_that_may_have_run_and_is_not_idempoten
     with pytest.raises(OutcomeUnknown):
         guard.call(ONCE, (), ())
     assert len(transport.calls) == 2  # PING and one attempt
+
+
+def test_guard_of_a_closed_client_says_so_each_time_and_at_once() -> None:
+    closed = ClientClosed("the client is closed; make a new one")
+    guard, transport = guarded(*[closed] * 3)
+    for _ in range(3):
+        with pytest.raises(ClientClosed, match="closed"):
+            guard.call(RELEASE, (), ())
+    assert transport.slept == []
+    assert not guard.health.open
+
+
+def test_async_guard_of_a_closed_client_says_so_each_time_and_at_once() -> None:
+    async def main() -> None:
+        transport = AsyncFakeTransport(b"PONG", *[ClientClosed("the client is closed; make a new one")] * 3)
+        guard = AsyncGuard(transport, timeout_s=5.0)
+        await guard.execute(("PING",))
+        for _ in range(3):
+            with pytest.raises(ClientClosed, match="closed"):
+                await guard.call(RELEASE, (), ())
+        assert transport.slept == []
+        assert not guard.health.open
+
+    asyncio.run(main())
 
 
 def test_guard_never_publishes_twice() -> None:
