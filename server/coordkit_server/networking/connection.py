@@ -1,4 +1,4 @@
-"""One client's socket: read once, parse, execute everything that arrived, write once.
+"""One client's socket: read once, parse, execute everything that arrived, write once at the end of the turn.
 
 Back-pressure: a client that does not read its replies is not read from while its output is over the soft mark, and is
 closed at the hard limit of its class (client-output-buffer-limit).  A blocked client is not read from either: what it
@@ -165,11 +165,11 @@ class Connection(Handler, Flushable, OutputSink):
         self._reply()
 
     def _reply(self) -> None:
-        """Send replies now, or at the end of the turn if something has to happen before."""
-        if self._loop.barrier is not None:
-            self._ask_flush()
-        elif not self._closed:
-            self.flush()
+        """Send replies at the end of the turn, when all have been served who asked.
+
+        The first reply often wakes another process, which is the dearest part of a turn: with all replies sent in a
+        row its processor is awake for the others."""
+        self._ask_flush()
 
     def _execute_all(self, session: Session) -> None:
         """Execute requests until none is complete, the client blocks, closes, or has too much output."""
