@@ -26,6 +26,9 @@ QUICK_SHARE: Final = 5
 RANDOM: Final = "__rand_int__"
 
 ONE_CALL: Final = "return redis.call('INCR', KEYS[1])"
+NO_CALL: Final = "return 1"
+TEN_CALLS: Final = "for _ = 1, 9 do redis.call('INCR', KEYS[1]) end return redis.call('INCR', KEYS[1])"
+TWENTY_KEYS: Final = "return #KEYS + #ARGV"
 THREE_CALLS: Final = (
     "local old = redis.call('GET', KEYS[1]) redis.call('SET', KEYS[1], ARGV[1]) "
     "redis.call('HSET', KEYS[2], KEYS[1], ARGV[1]) return old"
@@ -203,8 +206,15 @@ CASES: Final = (
         stream_for_group,
         worth=WORTH_OF_OTHERS,
     ),
+    Case("EVALSHA, no call", ("0",), script=NO_CALL),
     Case("EVALSHA, 1 call", ("1", "counter:__rand_int__"), script=ONE_CALL),
     Case("EVALSHA, 3 calls", ("2", "key:__rand_int__", "hash", "xxx"), script=THREE_CALLS),
+    Case("EVALSHA, 10 calls", ("1", "counter:__rand_int__"), script=TEN_CALLS),
+    Case(
+        "EVALSHA, 20 keys and arguments",
+        ("20", *[f"key:{number}" for number in range(20)], *["xxx"] * 20),
+        script=TWENTY_KEYS,
+    ),
 )
 
 

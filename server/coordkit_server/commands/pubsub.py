@@ -196,14 +196,7 @@ def commands() -> list[Command]:
     """Return the rows of this group."""
     read = PUBSUB | LOADING | STALE
     return [
-        Command(
-            b"PSUBSCRIBE",
-            -2,
-            _BASE,
-            psubscribe,
-            since=b"2.0.0",
-            summary=b"Listens to channels by pattern.",
-        ),
+        Command(b"PSUBSCRIBE", -2, _BASE, psubscribe, since=b"2.0.0", summary=b"Listens to channels by pattern."),
         Command(
             b"PUBLISH",
             3,
@@ -228,14 +221,7 @@ def commands() -> list[Command]:
                 Command(b"SHARDNUMSUB", -2, read, pubsub_shardnumsub, since=b"7.0.0"),
             ],
         ),
-        Command(
-            b"PUNSUBSCRIBE",
-            -1,
-            _BASE,
-            punsubscribe,
-            since=b"2.0.0",
-            summary=b"Stops listening to patterns.",
-        ),
+        Command(b"PUNSUBSCRIBE", -1, _BASE, punsubscribe, since=b"2.0.0", summary=b"Stops listening to patterns."),
         Command(
             b"SPUBLISH",
             3,
@@ -245,23 +231,8 @@ def commands() -> list[Command]:
             since=b"7.0.0",
             summary=b"Sends to a shard channel.",
         ),
-        Command(
-            b"SSUBSCRIBE",
-            -2,
-            _BASE,
-            ssubscribe,
-            ALL_KEYS,
-            since=b"7.0.0",
-            summary=b"Listens to shard channels.",
-        ),
-        Command(
-            b"SUBSCRIBE",
-            -2,
-            _BASE,
-            subscribe,
-            since=b"2.0.0",
-            summary=b"Listens to channels.",
-        ),
+        Command(b"SSUBSCRIBE", -2, _BASE, ssubscribe, ALL_KEYS, since=b"7.0.0", summary=b"Listens to shard channels."),
+        Command(b"SUBSCRIBE", -2, _BASE, subscribe, since=b"2.0.0", summary=b"Listens to channels."),
         Command(
             b"SUNSUBSCRIBE",
             -1,
@@ -271,12 +242,5 @@ def commands() -> list[Command]:
             since=b"7.0.0",
             summary=b"Stops listening to shard channels.",
         ),
-        Command(
-            b"UNSUBSCRIBE",
-            -1,
-            _BASE,
-            unsubscribe,
-            since=b"2.0.0",
-            summary=b"Stops listening to channels.",
-        ),
+        Command(b"UNSUBSCRIBE", -1, _BASE, unsubscribe, since=b"2.0.0", summary=b"Stops listening to channels."),
     ]
