@@ -274,7 +274,7 @@ class AsyncGuard(_GuardState):
         if self._telemetry is not None:
             with self._telemetry.call(script.name):
                 return await self._call(script, keys, args)
-        health = self.health if self._place_of is None else self._health_of(keys[0])
+        health = self.health if self._place_of is None else self._health_of(keys[0] if keys else None)
         if health.troubled:
             return await self._call(script, keys, args)
         started_s = self._monotonic()

@@ -297,7 +297,7 @@ class BorrowedStream:
         self._outbox.append(argv)
         if self._sending is None and not self.closed:
             self._sending = self._loop.create_task(self._send_all())
-            self._tasks.append(self._sending)
+            self._tasks = [*(task for task in self._tasks if not task.done()), self._sending]
 
     async def close(self) -> None:
         """Give the connection back."""
@@ -305,7 +305,8 @@ class BorrowedStream:
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
-        await asyncio.wait(tasks)  # type: ignore[type-var]  # asyncio's own
+        if tasks:
+            await asyncio.wait(tasks)  # type: ignore[type-var]  # asyncio's own
 
     async def _send_all(self) -> None:
         try:

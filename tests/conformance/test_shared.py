@@ -27,7 +27,7 @@ from coordkit import (
 )
 from coordkit.codec import Codec
 from coordkit.queue.worker import Worker
-from coordkit.transports.shared import SharedTransport, mapped, undecoded
+from coordkit.transports.shared import AsyncSharedTransport, SharedTransport, mapped, undecoded
 from tests.peers import Peer
 from tests.proxy import FaultyProxy
 
@@ -183,6 +183,20 @@ async def test_shared_subscription_comes_back_after_a_cut_and_tells_the_gap(serv
 
 
 @pytest.mark.parametrize("server", ["bundled"], indirect=True)
+async def test_stream_that_sends_for_long_keeps_no_ended_task(server: Peer) -> None:
+    async with their_async(server.url) as theirs:
+        stream = await AsyncSharedTransport(theirs).open_stream()
+        replies: asyncio.Queue[object] = asyncio.Queue()
+        stream.start(replies.put_nowait, lambda: None)
+        for _ in range(20):
+            stream.send("PING")
+            await replies.get()
+            await asyncio.sleep(0)
+        assert len(stream._tasks) <= 2  # who reads, and who sent last
+        await stream.close()
+        await stream.close()
+
+
 async def test_silent_server_costs_a_shared_client_one_deadline(server: Peer) -> None:
     with FaultyProxy(server.port) as proxy:
         async with their_async(proxy.url) as theirs, AsyncClient(redis=theirs, share=True, timeout=0.4) as ck:
