@@ -63,12 +63,19 @@ def gone(control: RawClient) -> bool:
     return bool(reply[1] == (":", b"0"))
 
 
-def becomes_gone(control: RawClient, within_s: float = WITHIN_S) -> bool:
+def alone(control: RawClient) -> bool:
+    """Whether nobody else is connected."""
+    reply = control.call("INFO", "clients")[1]
+    assert isinstance(reply, bytes)
+    return b"\nconnected_clients:1\r" in reply
+
+
+def becomes(true_of: Callable[[RawClient], bool], control: RawClient, within_s: float = WITHIN_S) -> bool:
     deadline = time.monotonic() + within_s
-    while not gone(control):
+    while not true_of(control):
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.01)  # a server tells nobody when it closes a subscriber
+        time.sleep(0.01)  # a server tells nobody when it closes a client
     return True
 
 
@@ -80,7 +87,7 @@ def test_subscriber_over_its_hard_limit_is_closed(own: Peer) -> None:
         subscribe(client)
         for _ in range(MANY):
             control.call("PUBLISH", "news", MESSAGE)
-        assert becomes_gone(control)
+        assert becomes(gone, control)
         assert control.call("PUBLISH", "news", "x") == (":", b"0")
 
 
@@ -93,7 +100,7 @@ def test_subscriber_over_its_soft_limit_is_closed_though_no_message_follows(own:
             control.call("PUBLISH", "news", MESSAGE)
         published_s = time.monotonic() - start
         assert published_s > 1 or not gone(control)
-        assert becomes_gone(control)
+        assert becomes(gone, control)
 
 
 def test_subscriber_that_catches_up_is_over_its_soft_limit_anew(own: Peer) -> None:
@@ -108,7 +115,7 @@ def test_subscriber_that_catches_up_is_over_its_soft_limit_anew(own: Peer) -> No
             receive(client, MANY * message_size)
             for _ in range(MANY):
                 assert control.read() == (":", b"1")
-            assert not becomes_gone(control, within_s=2.5)
+            assert not becomes(gone, control, within_s=2.5)
 
 
 def test_replies_to_a_slow_reader_all_come_while_others_are_served(own: Peer) -> None:
@@ -126,5 +133,6 @@ def test_client_over_its_hard_limit_of_replies_is_closed(own: Peer) -> None:
         control.call("CONFIG", "SET", "client-output-buffer-limit", "normal 1mb 0 0")
         control.call("SET", "k", b"v" * 30_000_000)
         client.sendall(pack(["GET", "k"]))
+        assert becomes(alone, control)
         assert received_until_the_end(client) < 30_000_000
         assert control.call("PING") == ("+", b"PONG")
