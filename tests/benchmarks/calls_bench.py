@@ -14,9 +14,10 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ import redis.asyncio
 
 from coordkit import GCRA, AsyncClient, Client
 from coordkit.scripts import Args
+from coordkit.transports import loops
 from tests.benchmarks import servers
 
 CONCURRENCIES: Final = (1, 16, 64, 256)
@@ -106,18 +108,52 @@ def glide_threads(url: str) -> Iterator[Call]:
     client.close()
 
 
-def new_uvloop() -> asyncio.AbstractEventLoop:
+async def at_once(jobs: list[Coroutine[Any, Any, object]]) -> None:
+    """Run the coroutines beside each other, on the loop that runs."""
+    if asyncio._get_running_loop() is not None:
+        await asyncio.gather(*jobs)
+        return
+    trio: Any = importlib.import_module("trio")
+    async with trio.open_nursery() as nursery:
+        for job in jobs:
+            nursery.start_soon(asking, job)
+
+
+async def asking(job: Awaitable[object]) -> None:
+    """The same as a coroutine function, which a nursery wants."""
+    await job
+
+
+Work = Callable[[], Coroutine[Any, Any, Sample]]
+
+
+def on_asyncio(work: Work) -> Sample:
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        return runner.run(work())
+
+
+def on_uvloop(work: Work) -> Sample:
     uvloop: Any = importlib.import_module("uvloop")
-    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-    return loop
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work())
 
 
-ASYNC: Final[dict[str, tuple[str, Callable[[str], AbstractAsyncContextManager[AsyncCall]], Any]]] = {
-    "coordkit, asyncio": ("coordkit", ours, asyncio.new_event_loop),
-    "coordkit, uvloop": ("uvloop", ours, new_uvloop),
-    "redis-py, asyncio": ("redis", redis_py, asyncio.new_event_loop),
-    "coredis, asyncio": ("coredis", coredis_client, asyncio.new_event_loop),
-    "valkey-glide, asyncio": ("glide", glide_client, asyncio.new_event_loop),
+def on_trio(work: Work) -> Sample:
+    trio: Any = importlib.import_module("trio")
+    sample: Sample = trio.run(work)
+    return sample
+
+
+ASYNC: Final[
+    dict[str, tuple[str, Callable[[str], AbstractAsyncContextManager[AsyncCall]], Callable[[Work], Sample]]]
+] = {
+    "coordkit, asyncio": ("coordkit", ours, on_asyncio),
+    "coordkit, uvloop": ("uvloop", ours, on_uvloop),
+    "coordkit, trio": ("trio", ours, on_trio),
+    "redis-py, asyncio": ("redis", redis_py, on_asyncio),
+    "coredis, asyncio": ("coredis", coredis_client, on_asyncio),
+    "coredis, trio": ("coredis", coredis_client, on_trio),
+    "valkey-glide, asyncio": ("glide", glide_client, on_asyncio),
 }
 BLOCKING: Final[dict[str, tuple[str, Callable[[str], AbstractContextManager[Call]]]]] = {
     "coordkit, threads": ("coordkit", our_threads),
@@ -155,18 +191,18 @@ async def async_sample(
             turn = number
             due_s = began_s + every_s * number / concurrency
             while due_s < ends_s:
-                await asyncio.sleep(due_s - clock())
+                await loops.sleep(max(0.0, due_s - clock()))
                 started_s = clock()
                 turn += 1
                 await call(KEYS[turn % USERS])
                 latencies_s.append(clock() - started_s)
                 due_s += every_s
 
-        await asyncio.gather(*(call(KEYS[number]) for number in range(concurrency)))
+        await at_once([asking(call(KEYS[number])) for number in range(concurrency)])
         began_s, cpu_s = clock(), time.process_time()
         ends_s = began_s + seconds
         numbers = range(concurrency)
-        await asyncio.gather(*(paced_worker(number, every_s) if every_s else worker(number) for number in numbers))
+        await at_once([paced_worker(number, every_s) if every_s else worker(number) for number in numbers])
         return summed_up(latencies_s, clock() - began_s, time.process_time() - cpu_s)
 
 
@@ -199,16 +235,15 @@ def measured(url: str, rounds: int, seconds: float) -> Iterator[tuple[str, int, 
     for concurrency in CONCURRENCIES:
         samples: dict[str, list[Sample]] = {}
         for _ in range(rounds):
-            for name, (package, connect, loop_factory) in ASYNC.items():
+            for name, (package, connect, run) in ASYNC.items():
                 if importlib.util.find_spec(package) is None:
                     continue
-                with asyncio.Runner(loop_factory=loop_factory) as runner:
-                    sample = runner.run(async_sample(connect, url, concurrency, seconds))
-                    samples.setdefault(name, []).append(sample)
-                    if concurrency == HALF_AT:
-                        every_s = 2 * concurrency / sample.calls_per_s
-                        half = runner.run(async_sample(connect, url, concurrency, seconds, every_s))
-                        samples.setdefault(f"{name}, half load", []).append(half)
+                sample = run(partial(async_sample, connect, url, concurrency, seconds))
+                samples.setdefault(name, []).append(sample)
+                if concurrency == HALF_AT:
+                    every_s = 2 * concurrency / sample.calls_per_s
+                    half = run(partial(async_sample, connect, url, concurrency, seconds, every_s))
+                    samples.setdefault(f"{name}, half load", []).append(half)
         yield from ((name, concurrency, median(found)) for name, found in samples.items())
     for concurrency in THREADS:
         of_threads: dict[str, list[Sample]] = {}
