@@ -14,9 +14,9 @@ from types import TracebackType
 from typing import Final, Self
 
 from coordkit.codec import Codec, JsonCodec
-from coordkit.durations import Duration, to_ms, to_seconds
+from coordkit.durations import Duration, to_ms, to_positive_seconds
 from coordkit.embedded import is_embedded, parse_embedded_url
-from coordkit.errors import ConfigurationError
+from coordkit.errors import ClientClosed, ConfigurationError
 from coordkit.guard import AsyncGuard, Guard
 from coordkit.health import HealthStatistics
 from coordkit.keys import DEFAULT_PREFIX, Keys
@@ -42,9 +42,19 @@ URL_VARIABLE: Final = "COORDKIT_URL"
 DEFAULT_URL: Final = "redis://localhost:6379"
 
 
+CLOSED: Final = "the client is closed; make a new one"
+
+
+def chosen_url(url: str | None) -> str:
+    """`url`, or the one of the environment, or the default.  Raises ConfigurationError for what is no text."""
+    if url is not None and not isinstance(url, str):
+        raise ConfigurationError(f"a URL must be text like {DEFAULT_URL!r}, not {url!r}")
+    return url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
+
+
 def endpoint_of(url: str | None) -> Endpoint:
     """The server at `url`, or at the one in the environment, or a local one.  Raises ConfigurationError."""
-    chosen = url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
+    chosen = chosen_url(url)
     if is_embedded(chosen):
         return parse_embedded_url(chosen)
     return parse_sentinel_url(chosen) if is_sentinel(chosen) else parse_url(chosen)
@@ -52,7 +62,7 @@ def endpoint_of(url: str | None) -> Endpoint:
 
 def cluster_of(url: str | None) -> tuple[Address, ...]:
     """The nodes of the cluster at `url`, or of the one in the environment; none if that is no cluster."""
-    chosen = url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
+    chosen = chosen_url(url)
     return parse_cluster_url(chosen) if is_cluster(chosen) else ()
 
 
@@ -116,7 +126,7 @@ class Client:
         timeout: Duration = DEFAULT_TIMEOUT_S,
         codec: Codec | None = None,
     ) -> None:
-        timeout_s = to_seconds(timeout, name="timeout")
+        timeout_s = to_positive_seconds(timeout, name="timeout")
         if transport is None:
             transport = blocking_transport(redis, timeout_s, share=share)
         self.keys = Keys.of(prefix)
@@ -124,6 +134,7 @@ class Client:
         self.identity = Identity(self.keys)
         self.backend = Guard(transport, timeout_s=timeout_s)
         self.renewer = ThreadRenewer(self.backend)
+        self._closed = False
 
     @classmethod
     def from_url(
@@ -143,7 +154,7 @@ class Client:
         `timeout` bounds every call, reconnecting included.  Raises ConfigurationError for a URL it cannot
         use.
         """
-        timeout_s = to_seconds(timeout, name="timeout")
+        timeout_s = to_positive_seconds(timeout, name="timeout")
         nodes = cluster_of(url)
         transport: Transport = (
             ClusterTransport(nodes, timeout_s=timeout_s)
@@ -205,10 +216,14 @@ class Client:
 
     def close(self) -> None:
         """Close all connections.  What is still held ends by itself."""
+        self._closed = True
         self.renewer.close()
         self.backend.close()
 
     def __enter__(self) -> Self:
+        """Itself.  Raises ClientClosed if it has been closed."""
+        if self._closed:
+            raise ClientClosed(CLOSED)
         return self
 
     def __exit__(
@@ -235,7 +250,7 @@ class AsyncClient:
         timeout: Duration = DEFAULT_TIMEOUT_S,
         codec: Codec | None = None,
     ) -> None:
-        timeout_s = to_seconds(timeout, name="timeout")
+        timeout_s = to_positive_seconds(timeout, name="timeout")
         if transport is None:
             transport = asynchronous_transport(redis, timeout_s, share=share)
         self.keys = Keys.of(prefix)
@@ -243,6 +258,7 @@ class AsyncClient:
         self.identity = Identity(self.keys)
         self.backend = AsyncGuard(transport, timeout_s=timeout_s)
         self._renewers: dict[loops.Loop, AsyncRenewer] = {}
+        self._closed_in: set[loops.Loop] = set()
 
     @classmethod
     def from_url(
@@ -262,7 +278,7 @@ class AsyncClient:
         `timeout` bounds every call, reconnecting included.  Raises ConfigurationError for a URL it cannot
         use.
         """
-        timeout_s = to_seconds(timeout, name="timeout")
+        timeout_s = to_positive_seconds(timeout, name="timeout")
         nodes = cluster_of(url)
         transport: AsyncTransport = (
             AsyncClusterTransport(nodes, timeout_s=timeout_s)
@@ -326,13 +342,18 @@ class AsyncClient:
 
     async def aclose(self) -> None:
         """Close the connections of the running loop.  What is still held ends by itself."""
-        renewer = self._renewers.pop(loops.running_loop(), None)
+        loop = loops.running_loop()
+        self._closed_in = {other for other in self._closed_in if not other.is_closed()} | {loop}
+        renewer = self._renewers.pop(loop, None)
         if renewer is not None:
             renewer.close()
         with loops.shielded():
             await self.backend.aclose()
 
     async def __aenter__(self) -> Self:
+        """Itself.  Raises ClientClosed if it has been closed in the running loop."""
+        if loops.running_loop() in self._closed_in:
+            raise ClientClosed(CLOSED)
         return self
 
     async def __aexit__(

@@ -29,6 +29,19 @@ def to_seconds(value: Duration, *, name: str) -> float:
     return float(seconds)
 
 
+def to_positive_seconds(value: Duration, *, name: str) -> float:
+    """`value` as seconds, more than zero.
+
+    Raises ConfigurationError, which names the argument `name` and says what to pass, for zero too.
+    """
+    seconds = to_seconds(value, name=name)
+    if seconds == 0:
+        raise ConfigurationError(
+            f"{name} must be longer than zero, not {value!r}; pass seconds, for example {name}=2.0"
+        )
+    return seconds
+
+
 def to_ms(value: Duration, *, name: str) -> int:
     """`value` as whole milliseconds, at least 1: rounded up, since a lease must never be shorter than asked
     for.

@@ -29,10 +29,10 @@ import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from coordkit.errors import ConfigurationError, ServerUnavailable
-from coordkit.transports.address import Address
+from coordkit.transports.address import Address, split_url
 
 SCHEME: Final = "embedded"
 START_WITHIN_S: Final = 15.0
@@ -51,7 +51,7 @@ def parse_embedded_url(url: str) -> "EmbeddedServer":
     """The server that `url` asks for, not started yet.  Raises ConfigurationError for a URL that is not
     clear.
     """
-    parts = urlsplit(url)
+    parts = split_url(url)
     if parts.netloc or parts.query or parts.fragment:
         raise ConfigurationError(
             f"{url!r} must be embedded:// for a server of its own, or embedded:///absolute/path for a shared one"

@@ -6,8 +6,10 @@ import logging
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Final
 
 import click
@@ -50,17 +52,35 @@ def load_queue(target: str) -> Queue:
         raise ConfigurationError(f"{target!r} names no queue; write module:queue, for example app:mail")
     if "" not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as exc:
-        if exc.name is None or not (module_name + ".").startswith(exc.name + "."):
-            raise  # the module is there, and imports something that is not
-        raise ConfigurationError(f"there is no module {exc.name!r} in {Path.cwd()} or on the Python path") from exc
+    module = _imported(module_name)
     queue = getattr(module, name, None)
     if not isinstance(queue, Queue):
         queues = sorted(key for key, value in vars(module).items() if isinstance(value, Queue))
         raise ConfigurationError(f"{module_name!r} has no queue {name!r}; its queues are {queues}")
     return queue
+
+
+def _imported(name: str) -> ModuleType:
+    """The module `name`.  Raises ConfigurationError if there is none, or if it raises itself: then with where."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as exc:
+        if exc.name is not None and (name + ".").startswith(exc.name + "."):
+            raise ConfigurationError(f"there is no module {exc.name!r} in {Path.cwd()} or on the Python path") from exc
+        raise _not_imported(name, exc) from exc
+    except Exception as exc:
+        raise _not_imported(name, exc) from exc
+    except SystemExit as exc:  # a script without `if __name__ == "__main__"`
+        raise ConfigurationError(f"the module {name!r} ended the process when it was imported: {exc!r}") from exc
+
+
+def _not_imported(name: str, exc: Exception) -> ConfigurationError:
+    """The error for a module that raised `exc`: what it raised, and the innermost line that did."""
+    frames = traceback.extract_tb(exc.__traceback__)
+    where = f" ({frames[-1].filename}, line {frames[-1].lineno})"
+    if isinstance(exc, SyntaxError):
+        where = ""  # its text tells that
+    return ConfigurationError(f"the module {name!r} cannot be imported: {type(exc).__name__}: {exc}{where}")
 
 
 @click.command("worker", short_help="Run the jobs of a queue.")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeVar, overload
 
-from coordkit.durations import Duration, to_ms, to_seconds
+from coordkit.durations import Duration, to_ms, to_positive_seconds
 from coordkit.errors import ConfigurationError
 from coordkit.keys import encoded_name
 
@@ -123,7 +123,7 @@ class Queue:
             to_ms(backoff, name="backoff"),
             to_ms(backoff_max, name="backoff_max"),
         )
-        timeout_s = None if timeout is None else to_seconds(timeout, name="timeout")
+        timeout_s = None if timeout is None else to_positive_seconds(timeout, name="timeout")
 
         def register(handler: F) -> F:
             self._register(handler, name, policy, timeout_s)
@@ -144,9 +144,10 @@ class Queue:
         raise ConfigurationError(f"{function!r} is no handler of {self!r}; decorate it with `@queue.job()`")
 
     def _register(self, function: Function, name: str | None, policy: RetryPolicy, timeout_s: float | None) -> None:
-        chosen = name or str(getattr(function, "__name__", ""))
+        chosen = str(getattr(function, "__name__", "")) if name is None else name
+        encoded_name(chosen, kind="job")
         signature = inspect.signature(function)
-        if chosen in self.handlers or chosen == "":
+        if chosen in self.handlers:
             raise ConfigurationError(f"queue {self.name!r} has a handler {chosen!r} already; give another `name`")
         if not signature.parameters:
             raise ConfigurationError(f"handler {chosen!r} takes no arguments; its first one must be `ctx`")

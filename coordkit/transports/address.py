@@ -14,7 +14,7 @@ import ssl
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final, Protocol
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from coordkit.errors import ConfigurationError, CoordkitError, ServerError, ServerUnavailable
 
@@ -95,7 +95,7 @@ class Address:
 
 def parse_url(url: str) -> Address:
     """The server that `url` names.  Raises ConfigurationError for what it cannot mean."""
-    parts = urlsplit(url)
+    parts = split_url(url)
     if parts.scheme not in SCHEMES:
         raise ConfigurationError(f"the URL {redacted(url)!r} must start with one of {ACCEPTED}")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
@@ -124,6 +124,18 @@ def parse_url(url: str) -> Address:
         tls=parts.scheme == "rediss",
         tls_options={name: value for name, value in options.items() if name.startswith("ssl_")},
     )
+
+
+def split_url(url: str) -> SplitResult:
+    """The parts of `url`.  Raises ConfigurationError if it has none, or holds what no host and no path can."""
+    try:
+        url.encode()
+        parts = urlsplit(url)
+    except ValueError as exc:  # broken text, or brackets of an IPv6 address that do not match
+        raise ConfigurationError(f"the URL {redacted(url)!r} cannot be read: {exc}") from exc
+    if "\0" in url or "\0" in unquote(parts.path):
+        raise ConfigurationError(f"the URL {redacted(url)!r} must hold no null character")
+    return parts
 
 
 def redacted(url: str) -> str:

@@ -10,10 +10,10 @@ deadline, and a holder whose lock did not reach it is told when the lease is ren
 import time
 from dataclasses import dataclass, replace
 from typing import Final
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
 from coordkit.errors import ConfigurationError, CoordkitError, ServerUnavailable
-from coordkit.transports.address import Address, parse_url, redacted
+from coordkit.transports.address import Address, parse_url, redacted, split_url
 from coordkit.transports.socket_ import Connection
 from coordkit.wire import Reply, pack
 
@@ -30,7 +30,7 @@ def is_sentinel(url: str) -> bool:
 
 def parse_sentinel_url(url: str) -> "SentinelEndpoint":
     """The sentinels and the service that `url` names.  Raises ConfigurationError for what it cannot mean."""
-    parts = urlsplit(url)
+    parts = split_url(url)
     login, _, hosts = parts.netloc.rpartition("@")
     service, _, db = parts.path.strip("/").partition("/")
     if not hosts or not service:
@@ -44,7 +44,7 @@ def parse_sentinel_url(url: str) -> "SentinelEndpoint":
     sentinels = []
     for host in hosts.split(","):
         named = parse_url(f"redis://{host}")
-        port = named.port if urlsplit(f"redis://{host}").port else SENTINEL_PORT
+        port = named.port if split_url(f"redis://{host}").port else SENTINEL_PORT
         sentinels.append(Address(host=named.host, port=port, username=username, password=password))
     return SentinelEndpoint(tuple(sentinels), service, template)
 

@@ -7,10 +7,9 @@ import binascii
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
-from urllib.parse import urlsplit
 
 from coordkit.errors import ConfigurationError, ServerUnavailable
-from coordkit.transports.address import Address, parse_url, redacted
+from coordkit.transports.address import Address, parse_url, redacted, split_url
 
 SCHEME: Final = "redis+cluster"
 SLOTS: Final = 16384
@@ -62,7 +61,7 @@ def is_cluster(url: str) -> bool:
 
 def parse_cluster_url(url: str) -> tuple[Address, ...]:
     """The nodes that `url` names, each with the login.  Raises ConfigurationError for what it cannot mean."""
-    parts = urlsplit(url)
+    parts = split_url(url)
     login, _, hosts = parts.netloc.rpartition("@")
     if not hosts or parts.path.strip("/"):
         raise ConfigurationError(

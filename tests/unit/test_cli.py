@@ -1,6 +1,7 @@
 """The command line: what it says, and how it ends."""
 
 import re
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -66,3 +67,25 @@ def test_sidecar_without_limits_ends_with_status_78_and_says_what_to_do() -> Non
     status, output = run("sidecar")
     assert status == 78
     assert "there is no limit to enforce" in output
+
+
+BROKEN = {
+    "raises": ("raise RuntimeError('no such region')", r"RuntimeError: no such region \(.*broken_raises.py, line 1\)"),
+    "syntax": ("def f(:", r"SyntaxError: .*broken_syntax.py, line 1"),
+    "imports": ("import no_such_package", "ModuleNotFoundError: No module named 'no_such_package'"),
+    "exits": ("raise SystemExit(3)", r"ended the process when it was imported: SystemExit\(3\)"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_worker_of_a_module_that_cannot_be_imported_ends_with_status_78_and_says_why(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, message = BROKEN[kind]
+    (tmp_path / f"broken_{kind}.py").write_text(f"{source}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    status, output = run("worker", f"broken_{kind}:mail")
+    assert status == 78
+    assert f"the module 'broken_{kind}'" in output
+    assert re.search(message, output)
+    assert "Traceback" not in output

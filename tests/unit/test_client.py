@@ -1,5 +1,9 @@
 """Where a client connects to: the URL, the environment, another client's settings."""
 
+import asyncio
+import math
+from datetime import timedelta
+
 import pytest
 import redis
 import redis.asyncio
@@ -7,7 +11,7 @@ from redis.credentials import UsernamePasswordCredentialProvider
 
 from coordkit.client import DEFAULT_URL, URL_VARIABLE, AsyncClient, Client, endpoint_of
 from coordkit.embedded import EmbeddedServer
-from coordkit.errors import ConfigurationError
+from coordkit.errors import ClientClosed, ConfigurationError
 from coordkit.transports.address import Address, parse_url
 from coordkit.transports.redis_py import BorrowedSettings
 
@@ -103,3 +107,70 @@ def test_client_takes_a_redis_client_of_the_application() -> None:
 def test_statistics_of_a_client_that_was_never_used_are_empty() -> None:
     statistics = Client.from_url("redis://h").statistics()
     assert (statistics.state, statistics.openings, statistics.rejected) == ("closed", 0, 0)
+
+
+TIMEOUTS = [0, -1, math.nan, math.inf, timedelta(0), "2"]
+
+
+@pytest.mark.parametrize("timeout", TIMEOUTS)
+@pytest.mark.parametrize("make", [Client.from_url, AsyncClient.from_url, Client, AsyncClient])
+def test_client_with_a_timeout_that_cannot_work_is_refused_at_once(make: object, timeout: object) -> None:
+    assert callable(make)
+    with pytest.raises(ValueError, match="timeout must be") as caught:
+        make(timeout=timeout)
+    assert isinstance(caught.value, ConfigurationError)
+
+
+def test_client_with_a_timeout_of_zero_says_what_to_pass() -> None:
+    with pytest.raises(ConfigurationError, match=r"longer than zero, not 0; pass seconds, for example timeout=2\.0"):
+        Client.from_url("redis://h", timeout=0)
+
+
+def test_closed_client_is_not_entered_again() -> None:
+    client = Client.from_url("redis://h")
+    with client, client:
+        pass
+    with pytest.raises(ClientClosed, match="make a new one"):
+        client.__enter__()
+
+
+async def test_closed_async_client_is_not_entered_again() -> None:
+    client = AsyncClient.from_url("redis://h")
+    async with client:
+        pass
+    with pytest.raises(ClientClosed, match="make a new one"):
+        await client.__aenter__()
+
+
+def test_async_client_that_was_closed_in_another_loop_is_entered() -> None:
+    client = AsyncClient.from_url("redis://h")
+
+    async def use() -> None:
+        async with client:
+            pass
+
+    asyncio.run(use())
+    asyncio.run(use())
+
+
+WRONG_URLS = {
+    "number": (5, "must be text like 'redis://localhost:6379', not 5"),
+    "zero": (0, "must be text"),
+    "bytes": (b"redis://h", "must be text"),
+    "null": ("embedded:///x\0", "no null character"),
+    "escaped": ("unix:///x%00", "no null character"),
+    "surrogate": ("redis://\ud800", "cannot be read"),
+    "brackets": ("redis://[::1", "cannot be read: Invalid IPv6 URL"),
+    "sentinel": ("redis+sentinel://[::1/service", "cannot be read"),
+    "sentinel port": ("redis+sentinel://h:99999/service", "up to 65535"),
+    "cluster": ("redis+cluster://[::1", "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG_URLS)
+@pytest.mark.parametrize("make", [Client.from_url, AsyncClient.from_url])
+def test_client_of_what_is_no_url_is_refused_at_once(make: object, kind: str) -> None:
+    url, message = WRONG_URLS[kind]
+    assert callable(make)
+    with pytest.raises(ConfigurationError, match=message):
+        make(url)

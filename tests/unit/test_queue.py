@@ -271,3 +271,21 @@ def test_heartbeat_that_breaks_tells_it() -> None:
     assert heard.wait(5)
     heart.stop()
     assert isinstance(told[0], ZeroDivisionError)
+
+
+@pytest.mark.parametrize("name", ["", 5, b"mail", "\ud800"])
+def test_job_with_a_name_that_cannot_be_is_refused(name: str) -> None:
+    queue = Queue("mail")
+    with pytest.raises(ConfigurationError, match="the name of a job must be"):
+
+        @queue.job(name=name)
+        def send(ctx: object) -> None:
+            pass
+
+    assert not queue.handlers
+
+
+@pytest.mark.parametrize("timeout", [0, -1])
+def test_job_with_a_timeout_that_cannot_work_is_refused(timeout: int) -> None:
+    with pytest.raises(ConfigurationError, match="timeout must be"):
+        Queue("mail").job(timeout=timeout)
