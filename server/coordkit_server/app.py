@@ -482,6 +482,7 @@ class Server(ServerControl, TurnHooks, ConnectionOwner, Barrier, Pulse):
             self.services.blocking.remove(waiter, session.db)
             session.waiter = None
         session.reset_transaction()
+        session.detach()
 
     def owner_came(self, sock: socket.socket) -> None:
         """Count an owner."""

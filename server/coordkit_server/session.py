@@ -265,6 +265,16 @@ class Session(Subscriber, Watcher):
         self.shard_channels.clear()
         self.set_subscribed_gate()
 
+    def detach(self) -> None:
+        """Let go of the connection, which has closed.
+
+        The two refer to each other, and no collector looks for cycles that have lived for a while: without this
+        neither would ever be freed, nor what the connection has read."""
+        self.sink = NullSink()
+        self.feeder = None
+        self.out = []
+        self.pushes = []
+
     def set_subscribed_gate(self) -> None:
         """Restrict a RESP2 client to the pub/sub commands while it has subscriptions."""
         if not self.resp3 and (self.subscription_count() or self.shard_channels):
