@@ -139,6 +139,7 @@ COMPILED: Final[list[str]] = [
     "keyspace/notify.py",
     "keyspace/propagation.py",
     "keyspace/sizes.py",
+    "keyspace/table.py",
     "keyspace/waiter.py",
     "keyspace/watch.py",
     "latency.py",

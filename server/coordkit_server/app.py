@@ -175,7 +175,7 @@ class Server(ServerControl, TurnHooks, ConnectionOwner, Barrier, Pulse):
         self.pubsub: Final = PubSub()
         tracking = Tracking({})
         self.state: Final = KeyspaceState(self.pubsub, tracking)
-        self.state.now_ms = clock.now_us() // 1000
+        self.state.set_time(clock.now_us())
         self.state.random = random
         databases = [Database(i, self.state) for i in range(config.number("databases"))]
         limits = Limits()
@@ -317,7 +317,7 @@ class Server(ServerControl, TurnHooks, ConnectionOwner, Barrier, Pulse):
         """Serve those who ask while a file is loaded.  Raises LoadStopped if the server is to end."""
         self.services.snapshots.note_loaded(loaded_bytes)
         self.loop.glance()
-        self.state.now_ms = self._clock.now_us() // 1000
+        self.state.set_time(self._clock.now_us())
         if self._stopping:
             raise LoadStopped
 

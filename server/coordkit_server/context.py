@@ -14,11 +14,12 @@ from coordkit_server.config import Config
 from coordkit_server.datatypes.limits import Limits
 from coordkit_server.errors import NO_SUCH_KEY, CommandError
 from coordkit_server.keyspace.blocking import Blocking
-from coordkit_server.keyspace.database import Database, Entry, KeyspaceState
+from coordkit_server.keyspace.database import Database, KeyspaceState
 from coordkit_server.keyspace.evict import Eviction
 from coordkit_server.keyspace.expire import ActiveExpiry
 from coordkit_server.keyspace.notify import GENERIC
 from coordkit_server.keyspace.propagation import TO_ALL
+from coordkit_server.keyspace.table import Entry
 from coordkit_server.keyspace.waiter import Waiter
 from coordkit_server.latency import Histogram, LatencyMonitor
 from coordkit_server.log import Log

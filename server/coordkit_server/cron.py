@@ -56,7 +56,7 @@ class Cron:
         if now_us >= self._next_us and not services.cron_paused:
             period_us = 1_000_000 // services.config.number("hz")
             self._next_us = now_us + period_us
-            services.state.now_ms = services.clock.now_us() // 1000
+            services.state.set_time(services.clock.now_us())
             services.stats.sample(now_us)
             services.tracking.limit()
             services.state.tracking = services.tracking.is_needed()

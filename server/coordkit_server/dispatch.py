@@ -148,8 +148,7 @@ class Dispatcher(CommandRunner):
         """Return the reply to one request; errors come back as ErrorReply."""
         session = cx.session
         now_us = self._now_us
-        self._state.now_us = now_us
-        self._state.now_ms = now_us // 1000
+        self._state.set_time(now_us)
         session.active_us = now_us
         row = self.find(argv)
         size = len(argv)
@@ -436,8 +435,7 @@ class Dispatcher(CommandRunner):
 
     def _kind_at(self, database: Database, key: bytes) -> bytes:
         """Return the type of the value at `key` by the time it is now, empty for none."""
-        self._state.now_us = self._now_us
-        self._state.now_ms = self._now_us // 1000
+        self._state.set_time(self._now_us)
         entry = database.glance(key)
         return b"" if entry is None else type_name(entry.value)
 

@@ -25,6 +25,7 @@ from coordkit_server.context import ADMIN, LOADING, NOSCRIPT, STALE, Command, Co
 from coordkit_server.datatypes.value import Value
 from coordkit_server.errors import NO_SUCH_KEY, CommandError, subcommand_syntax
 from coordkit_server.keyspace.database import Database
+from coordkit_server.keyspace.frequency import idle_ms
 from coordkit_server.persistence.aof import AppendOnlyError
 from coordkit_server.persistence.rdb import LoadStopped
 from coordkit_server.resp.reply import (
@@ -194,12 +195,12 @@ def debug_object(cx: Context) -> object:
     entry = cx.db.stored(cx.argv[2])
     if entry is None:
         raise CommandError(NO_SUCH_KEY)
-    idle_s = 0 if cx.state.counts_use else max(cx.state.now_ms - entry.access_ms, 0) // 1000
+    idle_s = 0 if cx.state.counts_use else idle_ms(entry.used_at, cx.state.now_ms) // 1000
     text = b"Value at:0x%x refcount:1 encoding:%b serializedlength:%d lru:%d lru_seconds_idle:%d" % (
         id(entry),
         encoding_name(entry.value),
         serialized_length(cx, entry.value),
-        (entry.access_ms // 1000) & 0xFFFFFF,
+        ((cx.state.now_ms // 1000) - idle_s) & 0xFFFFFF,
         idle_s,
     )
     return Simple(text)

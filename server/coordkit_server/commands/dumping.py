@@ -14,7 +14,7 @@ from coordkit_server.errors import (
     CommandError,
     syntax_error,
 )
-from coordkit_server.keyspace.frequency import packed
+from coordkit_server.keyspace.frequency import packed, used_before
 from coordkit_server.keyspace.notify import GENERIC
 from coordkit_server.persistence import dump as payloads
 from coordkit_server.persistence.packed import BadFormat
@@ -104,9 +104,9 @@ def restore(cx: Context) -> object:
         if not options.absolute and cx.propagates():
             cx.rewrite([*argv[:2], b"%d" % ttl_ms, *argv[3:], b"ABSTTL"])
     if options.frequency != _UNSET and cx.state.counts_use:
-        entry.access_ms = packed(cx.state.now_ms, options.frequency)
+        entry.used_at = packed(cx.state.now_ms, options.frequency)
     if options.idle_s != _UNSET and not cx.state.counts_use:
-        entry.access_ms = cx.state.now_ms - options.idle_s * 1000
+        entry.used_at = used_before(options.idle_s, cx.state.now_ms)
     cx.db.modified(key)
     cx.db.notify(GENERIC, b"restore", key)
     return OK

@@ -18,8 +18,8 @@ from coordkit_server.context import (
 )
 from coordkit_server.datatypes import hyperloglog as hll
 from coordkit_server.errors import HLL_CORRUPT, HLL_INVALID, CommandError
-from coordkit_server.keyspace.database import Entry
 from coordkit_server.keyspace.notify import STRING
+from coordkit_server.keyspace.table import Entry
 from coordkit_server.resp.reply import OK, Simple
 
 _TESTED_ELEMENTS: Final = 100_000

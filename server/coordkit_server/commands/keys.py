@@ -35,7 +35,7 @@ from coordkit_server.errors import (
     wrong_arity,
 )
 from coordkit_server.keyspace.database import Database, type_name
-from coordkit_server.keyspace.frequency import frequency_now
+from coordkit_server.keyspace.frequency import frequency_now, idle_ms
 from coordkit_server.keyspace.notify import GENERIC
 from coordkit_server.numeric import UINT64_MAX, parse_int
 from coordkit_server.resp.reply import OK, Simple
@@ -179,7 +179,7 @@ def randomkey(cx: Context) -> object:
     for _ in range(_RANDOM_TRIES):
         if len(db) == 0:
             return None
-        entry = db.entry_at(int(cx.services.random.random() * len(db)))
+        entry = db.choose(cx.services.random)
         if db.peek(entry.key) is not None:
             return entry.key
     return None
@@ -329,7 +329,7 @@ def object_idletime(cx: Context) -> object:
         return None
     if cx.state.counts_use:
         raise CommandError(LFU_SELECTED)
-    return max(cx.state.now_ms - entry.access_ms, 0) // 1000
+    return idle_ms(entry.used_at, cx.state.now_ms) // 1000
 
 
 def object_freq(cx: Context) -> object:
@@ -339,7 +339,7 @@ def object_freq(cx: Context) -> object:
         return None
     if not cx.state.counts_use:
         raise CommandError(LFU_NOT_SELECTED)
-    return frequency_now(entry.access_ms, cx.state.now_ms, cx.state.decay_minutes)
+    return frequency_now(entry.used_at, cx.state.now_ms, cx.state.decay_minutes)
 
 
 def object_help(cx: Context) -> object:

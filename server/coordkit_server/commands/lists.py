@@ -25,8 +25,8 @@ from coordkit_server.errors import (
     syntax_error,
     wrong_type,
 )
-from coordkit_server.keyspace.database import Entry
 from coordkit_server.keyspace.notify import LIST
+from coordkit_server.keyspace.table import Entry
 from coordkit_server.numeric import INT64_MAX
 from coordkit_server.resp.reply import NULL_ARRAY, OK
 

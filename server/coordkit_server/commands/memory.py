@@ -8,7 +8,7 @@ from coordkit_server.commands.help import help_reply
 from coordkit_server.commands.server import container
 from coordkit_server.context import KEY2, LOADING, READONLY, STALE, Command, Context
 from coordkit_server.errors import syntax_error
-from coordkit_server.keyspace.sizes import DICT_SLOT, LIST_SLOT, entry_bytes
+from coordkit_server.keyspace.sizes import BUCKET, LIST_SLOT, entry_bytes
 from coordkit_server.process import peak_bytes, resident_bytes
 from coordkit_server.resp.reply import OK, MapReply, VerbatimReply
 
@@ -45,7 +45,7 @@ def memory_stats(cx: Context) -> object:
     for database in cx.services.databases:
         if len(database):
             keys += len(database)
-            tables = len(database) * (DICT_SLOT + LIST_SLOT)
+            tables = len(database) * BUCKET
             expires = database.volatile_count() * LIST_SLOT
             sizes: list[object] = [b"overhead.hashtable.main", tables, b"overhead.hashtable.expires", expires]
             items.extend([b"db.%d" % database.index, MapReply(sizes)])

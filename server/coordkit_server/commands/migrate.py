@@ -10,9 +10,9 @@ from typing import Final
 from coordkit_server.commands.args import integer
 from coordkit_server.context import WRITE, Command, Context, KeySpec
 from coordkit_server.errors import CommandError, syntax_error
-from coordkit_server.keyspace.database import Entry
 from coordkit_server.keyspace.notify import GENERIC
 from coordkit_server.keyspace.propagation import command_bytes
+from coordkit_server.keyspace.table import Entry
 from coordkit_server.persistence import dump as payloads
 from coordkit_server.resp.reply import OK, Simple
 

@@ -8,7 +8,7 @@ from mypy_extensions import i64
 from coordkit_server.datatypes.stream import StreamValue
 from coordkit_server.datatypes.stream_entry import ID_MAX, ID_SEQ_BITS, ID_SEQ_MAX
 from coordkit_server.errors import STREAM_END, STREAM_ID, STREAM_START, CommandError, wrong_type
-from coordkit_server.keyspace.database import Entry
+from coordkit_server.keyspace.table import Entry
 from coordkit_server.numeric import UINT64_MAX, parse_int
 
 INVALID: Final = -1

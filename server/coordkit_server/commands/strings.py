@@ -27,8 +27,8 @@ from coordkit_server.errors import (
     wrong_arity,
     wrong_type,
 )
-from coordkit_server.keyspace.database import Entry
 from coordkit_server.keyspace.notify import GENERIC, STRING
+from coordkit_server.keyspace.table import Entry
 from coordkit_server.resp.reply import OK
 
 _NX: Final = 1

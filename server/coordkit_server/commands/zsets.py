@@ -33,8 +33,8 @@ from coordkit_server.errors import (
     wrong_arity,
     wrong_type,
 )
-from coordkit_server.keyspace.database import Entry
 from coordkit_server.keyspace.notify import ZSET
+from coordkit_server.keyspace.table import Entry
 from coordkit_server.numeric import INT64_MAX, format_float
 from coordkit_server.resp.reply import NULL_ARRAY, PairsReply
 

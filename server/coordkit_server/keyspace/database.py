@@ -1,20 +1,18 @@
-"""One database: keys to entries, with lazy expiry, expiry and random indexes, WATCH and readiness of blocked clients.
+"""One database: keys to entries, with lazy expiry, an index of what expires, WATCH and readiness of blocked clients.
 
-Map: Entry, KeyspaceState (what all databases of a server share), Database (lookup, write, expiry, scan, flush).
+Map: KeyspaceState (what all databases of a server share), Database (lookup, write, expiry, scan, flush).
 
-`_order` holds every entry, densely: an entry knows its `slot`, a removed entry's place is taken by the last one.
-That gives uniform random keys in O(1), and SCAN a stateless cursor: it walks from the end to the front, so an entry
-can only move towards places that are still to be visited, and a key present from start to end is returned at least
-once.  `_expiring` does the same for keys with a time to live, for sampling by active expiry.
+`_expiring` holds the entries with a time to live, densely, for sampling by active expiry: an entry knows its
+`volatile_slot`, and a removed one's place is taken by the last.
 """
 
 from random import Random
 from typing import Final
 
-from mypy_extensions import i32, mypyc_attr
+from mypy_extensions import i32
 
 from coordkit_server.datatypes.value import Value
-from coordkit_server.keyspace.frequency import INITIAL, packed, used
+from coordkit_server.keyspace.frequency import INITIAL, packed, ticks, used
 from coordkit_server.keyspace.notify import (
     EVICTED,
     EXPIRED,
@@ -26,25 +24,12 @@ from coordkit_server.keyspace.notify import (
 )
 from coordkit_server.keyspace.propagation import Propagation
 from coordkit_server.keyspace.sizes import entry_bytes
+from coordkit_server.keyspace.table import NO_EXPIRY, Entry, Table
 from coordkit_server.keyspace.waiter import Waiter
 from coordkit_server.keyspace.watch import Tracker, Watcher
 
-NO_EXPIRY: Final = -1
 SAMPLES: Final = 5  # elements of a collection whose sizes are looked at
 WARM_FROM: Final = 5_000  # keys that with their entries and values fill the caches of a processor core
-
-
-@mypyc_attr(acyclic=True)  # values know no entry: without the collector's header an entry fits 64 bytes
-class Entry:
-    """A key, its value (bytes, bytearray or a Value) and what the keyspace knows about it."""
-
-    def __init__(self, key: bytes, value: object, slot: i32, access_ms: int) -> None:
-        self.key: bytes = key
-        self.value: object = value
-        self.expire_at_ms: int = NO_EXPIRY
-        self.slot: i32 = slot
-        self.volatile_slot: i32 = -1
-        self.access_ms: int = access_ms
 
 
 class KeyspaceState:
@@ -53,6 +38,7 @@ class KeyspaceState:
     def __init__(self, events: EventSink, tracker: Tracker) -> None:
         self.now_us: int = 0  # when the client's command started; what TIME tells a script
         self.now_ms: int = 0  # time of the command that runs; frozen for a whole script or transaction
+        self.now_ticks: i32 = 0  # the same as entries keep it
         self.dirty: int = 0  # changes since start; dispatch compares it before and after a command
         self.notify_flags: int = 0
         self.tracking: bool = False
@@ -84,6 +70,12 @@ class KeyspaceState:
         self.propagation: Final = Propagation()
         self.ready: list[tuple[Database, bytes]] = []  # keys that blocked clients wait for and that were touched
 
+    def set_time(self, now_us: int) -> None:
+        """Say when the command that runs next starts, in us since the epoch."""
+        self.now_us = now_us
+        self.now_ms = now_us // 1000
+        self.now_ticks = ticks(self.now_ms)
+
     def note_disk_error(self, refusal: bytes) -> None:
         """Refuse writes with `refusal` from now on; empty: the disk is fine again."""
         self.log_error = refusal
@@ -112,7 +104,7 @@ class KeyspaceState:
     def count_use(self, entry: Entry) -> None:
         """Note an access while use is counted, unless the command leaves it alone."""
         if not self.no_touch:
-            entry.access_ms = used(entry.access_ms, self.now_ms, self.decay_minutes, self.log_factor, self.random)
+            entry.used_at = used(entry.used_at, self.now_ms, self.decay_minutes, self.log_factor, self.random)
 
     def exceeds_limit(self) -> bool:
         """Return True if the data takes more memory than it may."""
@@ -125,31 +117,30 @@ class Database:
     def __init__(self, index: int, state: KeyspaceState) -> None:
         self.index: int = index
         self.state: Final = state
-        self._entries: dict[bytes, Entry] = {}
-        self._order: list[Entry] = []
+        self._table: Table = Table()
         self._expiring: list[Entry] = []
         self._watched: dict[bytes, list[Watcher]] = {}
         self._sizes: dict[bytes, int] = {}  # estimated bytes of each key, while memory is accounted for
         self.waiting: Final[dict[bytes, dict[Waiter, None]]] = {}  # blocked clients by key, kept by keyspace.blocking
 
     def __len__(self) -> int:
-        return len(self._order)
+        return len(self._table)
 
     # -- pipelines -----------------------------------------------------------------------------------------------
 
     def outgrows_caches(self) -> bool:
         """Return True if `warm` is worth its time."""
-        return len(self._order) >= WARM_FROM
+        return len(self._table) >= WARM_FROM
 
     def warm(self, requests: list[list[bytes]]) -> None:
         """Touch what `requests` will most likely look up: the value at the first argument of each.
 
         In a large keyspace a lookup waits for memory several times, one after the other.  In this short loop the
         processor has the waits of several lookups going at once, and the commands then find all in its caches."""
-        entries = self._entries
+        table = self._table
         for argv in requests:
             if len(argv) > 1:
-                entry = entries.get(argv[1])
+                entry = table.find(argv[1])
                 if entry is not None:
                     value = entry.value
                     del value
@@ -159,7 +150,7 @@ class Database:
     def lookup_read(self, key: bytes) -> Entry | None:
         """Return the live entry at `key` for a read, None if absent.  Counts hit or miss, marks the access."""
         state = self.state
-        entry = self._entries.get(key)
+        entry = self._table.find(key)
         if entry is None or (entry.expire_at_ms >= 0 and self._expire_if_due(entry)):
             state.misses += 1
             if state.notify_flags & KEY_MISS:
@@ -167,7 +158,7 @@ class Database:
             return None
         state.hits += 1
         if state.plain_access:
-            entry.access_ms = state.now_ms
+            entry.used_at = state.now_ticks
         elif state.counts_use:
             state.count_use(entry)
         return entry
@@ -185,11 +176,11 @@ class Database:
 
     def lookup_write(self, key: bytes) -> Entry | None:
         """Return the live entry at `key` for a change, None if absent; an expired one is removed first."""
-        entry = self._entries.get(key)
+        entry = self._table.find(key)
         if entry is None or (entry.expire_at_ms >= 0 and self._expire_if_due(entry)):
             return None
         if self.state.plain_access:
-            entry.access_ms = self.state.now_ms
+            entry.used_at = self.state.now_ticks
         elif self.state.counts_use:
             self.state.count_use(entry)
         return entry
@@ -205,23 +196,23 @@ class Database:
 
     def peek(self, key: bytes) -> Entry | None:
         """Return the live entry at `key` without touching access time or statistics."""
-        entry = self._entries.get(key)
+        entry = self._table.find(key)
         if entry is None or (entry.expire_at_ms >= 0 and self._expire_if_due(entry)):
             return None
         return entry
 
     def stored(self, key: bytes) -> Entry | None:
         """Return the entry at `key` even if its time has come (DEBUG OBJECT), None if there is none."""
-        return self._entries.get(key)
+        return self._table.find(key)
 
     def glance(self, key: bytes) -> Entry | None:
         """Return the live entry at `key`; an expired one is passed over and stays."""
-        entry = self._entries.get(key)
+        entry = self._table.find(key)
         return None if entry is None or 0 <= entry.expire_at_ms <= self.state.now_ms else entry
 
     def exists(self, key: bytes) -> bool:
         """Return True if `key` holds a value that is not due; nothing is removed, no statistics (WATCH)."""
-        entry = self._entries.get(key)
+        entry = self._table.find(key)
         return entry is not None and not 0 <= entry.expire_at_ms <= self.state.now_ms
 
     def _expire_if_due(self, entry: Entry) -> bool:
@@ -238,11 +229,10 @@ class Database:
         """Store `value` at `key`, which must be absent (after lookup_write); return its entry.
 
         Wakes clients that wait for the key.  The caller calls `modified`."""
-        entry = Entry(key, value, len(self._order), self.state.now_ms)
+        entry = Entry(key, value, self.state.now_ticks)
         if self.state.counts_use:
-            entry.access_ms = packed(self.state.now_ms, INITIAL)
-        self._entries[key] = entry
-        self._order.append(entry)
+            entry.used_at = packed(self.state.now_ms, INITIAL)
+        self._table.add(entry)
         if self.waiting and key in self.waiting:
             self.state.ready.append((self, key))
         if self.state.notify_flags & NEW:
@@ -298,7 +288,7 @@ class Database:
 
     def delete(self, key: bytes) -> bool:
         """Remove `key`; return False if it was absent or expired.  Includes `modified`, not the event."""
-        entry = self._entries.get(key)
+        entry = self._table.find(key)
         if entry is None or (entry.expire_at_ms >= 0 and self._expire_if_due(entry)):
             return False
         self.remove(entry)
@@ -307,7 +297,7 @@ class Database:
 
     def discard(self, key: bytes) -> bool:
         """Do what `delete` does, and remove an expired key like any other: what commands with an empty result do."""
-        entry = self._entries.get(key)
+        entry = self._table.find(key)
         if entry is None:
             return False
         self.remove(entry)
@@ -316,12 +306,7 @@ class Database:
 
     def remove(self, entry: Entry) -> None:
         """Take `entry` out, with no event and no `modified`."""
-        del self._entries[entry.key]
-        order = self._order
-        last = order.pop()
-        if last is not entry:
-            order[entry.slot] = last
-            last.slot = entry.slot
+        self._table.remove(entry)
         if entry.volatile_slot >= 0:
             self.clear_expiry(entry)
         if self.waiting and entry.key in self.waiting:
@@ -391,7 +376,7 @@ class Database:
     def start_accounting(self) -> None:
         """Estimate every key, and from now on those that change."""
         self._sizes = {}
-        for entry in self._order:
+        for entry in self._table.entries():
             self._account(entry.key)
 
     def stop_accounting(self) -> None:
@@ -402,7 +387,7 @@ class Database:
         """Estimate `key` anew."""
         state = self.state
         before = self._sizes.pop(key, 0)
-        entry = self._entries.get(key)
+        entry = self._table.find(key)
         size = 0
         if entry is not None:
             size = entry_bytes(key, entry.value, SAMPLES)
@@ -414,8 +399,8 @@ class Database:
     def convert_accesses(self) -> None:
         """Start entries' access data anew, after the policy has changed between times and frequencies."""
         now_ms = self.state.now_ms
-        for entry in self._order:
-            entry.access_ms = packed(now_ms, INITIAL) if self.state.counts_use else now_ms
+        for entry in self._table.entries():
+            entry.used_at = packed(now_ms, INITIAL) if self.state.counts_use else ticks(now_ms)
 
     # -- WATCH ---------------------------------------------------------------------------------------------------
 
@@ -445,37 +430,35 @@ class Database:
     # -- walking -------------------------------------------------------------------------------------------------
 
     def scan(self, cursor: int, count: int) -> tuple[int, list[Entry]]:
-        """Return (next cursor, at most `count` entries); cursor 0 starts, a returned 0 ends.
+        """Return (next cursor, `count` entries or somewhat more or less); cursor 0 starts, a returned 0 ends.
 
         A key present from the first call to the last is returned at least once.  Expired entries may be among them."""
-        size = len(self._order)
-        end = size if cursor == 0 or cursor > size else cursor
-        start = end - count
-        if start <= 0:
-            return 0, self._order[:end]
-        return start, self._order[start:end]
+        return self._table.scan(cursor, count)
 
-    def entry_at(self, position: int) -> Entry:
-        """Return the entry at `position` (0 <= position < len(db)), for uniform random choice."""
-        return self._order[position]
+    def choose(self, random: Random) -> Entry:
+        """Return any entry, each equally likely; the database must not be empty."""
+        return self._table.choose(random)
+
+    def sample(self, random: Random) -> Entry:
+        """Return some entry, about equally likely and soon found; the database must not be empty."""
+        return self._table.sample(random)
 
     def entries(self) -> list[Entry]:
-        """Return all entries, as a copy; expired ones may be among them."""
-        return self._order[:]
+        """Return all entries; expired ones may be among them."""
+        return self._table.entries()
 
     def flush(self) -> int:
         """Remove every key; return how many there were.  Watchers of keys that existed are told."""
-        removed = len(self._order)
+        removed = len(self._table)
         if self._watched:
             for key in list(self._watched):
                 if self.exists(key):
                     self._touch_watched(key)
         if self.waiting:
             for key in self.waiting:
-                if key in self._entries:
+                if self._table.find(key) is not None:
                     self.state.ready.append((self, key))
-        self._entries = {}
-        self._order = []
+        self._table = Table()
         self._expiring = []
         for size in self._sizes.values():
             self.state.data_bytes -= size
@@ -488,8 +471,7 @@ class Database:
         for size in self._sizes.values():
             self.state.data_bytes -= size
         self._sizes = {}
-        self._entries = {}
-        self._order = []
+        self._table = Table()
         self._expiring = []
 
     def swap_contents(self, other: "Database") -> None:
@@ -498,8 +480,7 @@ class Database:
             for key in list(first._watched):
                 if first.exists(key) or second.exists(key):
                     first._touch_watched(key)
-        self._entries, other._entries = other._entries, self._entries
-        self._order, other._order = other._order, self._order
+        self._table, other._table = other._table, self._table
         self._expiring, other._expiring = other._expiring, self._expiring
         self._sizes, other._sizes = other._sizes, self._sizes
         for database in (self, other):

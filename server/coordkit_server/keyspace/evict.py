@@ -9,8 +9,9 @@ from random import Random
 from typing import Final
 
 from coordkit_server.clock import Clock
-from coordkit_server.keyspace.database import Database, Entry, KeyspaceState
-from coordkit_server.keyspace.frequency import frequency_now
+from coordkit_server.keyspace.database import Database, KeyspaceState
+from coordkit_server.keyspace.frequency import frequency_now, idle_ms
+from coordkit_server.keyspace.table import Entry
 
 POOL_SIZE: Final = 16
 # one command spends at most so long on eviction, at maxmemory-eviction-tenacity 10; the rest follows with the next
@@ -97,12 +98,14 @@ class Eviction:
             self._next_database += 1
             size = database.volatile_count() if volatile else len(database)
             if size:
-                return self._entry(database, volatile, int(self._random.random() * size)), database
+                return self._entry(database, volatile), database
         return None, None
 
-    def _entry(self, database: Database, volatile: bool, position: int) -> Entry:
-        """Return an entry of all keys, or of those with a time to live."""
-        return database.volatile_at(position) if volatile else database.entry_at(position)
+    def _entry(self, database: Database, volatile: bool) -> Entry:
+        """Return some entry of all keys, or of those with a time to live."""
+        if volatile:
+            return database.volatile_at(int(self._random.random() * database.volatile_count()))
+        return database.sample(self._random)
 
     def _fill_pool(self, volatile: bool) -> bool:
         """Sample every database into the pool; return False if there is no key to sample."""
@@ -113,7 +116,7 @@ class Eviction:
                 continue
             found = True
             for _ in range(min(self.samples, size)):
-                self._consider(database, self._entry(database, volatile, int(self._random.random() * size)))
+                self._consider(database, self._entry(database, volatile))
         return found
 
     def _consider(self, database: Database, entry: Entry) -> None:
@@ -137,5 +140,5 @@ class Eviction:
         if self.policy == "volatile-ttl":
             return -entry.expire_at_ms
         if self._state.counts_use:
-            return -frequency_now(entry.access_ms, self._state.now_ms, self._state.decay_minutes)
-        return self._state.now_ms - entry.access_ms
+            return -frequency_now(entry.used_at, self._state.now_ms, self._state.decay_minutes)
+        return idle_ms(entry.used_at, self._state.now_ms)

@@ -14,8 +14,9 @@ from coordkit_server.datatypes.zset import ZSetValue
 DICT_SLOT: Final = 60
 LIST_SLOT: Final = 8
 _FLOAT: Final = 24
-# an entry with its places in the database's indexes, and the object header of its key and of a string
-_ENTRY: Final = 80
+BUCKET: Final = 8  # an entry's place in the database's table
+_ENTRY: Final = 64
+# the object header of a key and of a string
 _HEADER: Final = 33
 # a nack with its id, and its places in the lists of group and consumer
 _NACK: Final = 160
@@ -25,7 +26,7 @@ _CONSUMER: Final = 500
 
 def entry_bytes(key: bytes, value: object, samples: int) -> int:
     """Return the bytes of a key, its bookkeeping and its value; `samples` 0 looks at every element."""
-    return _ENTRY + _HEADER + len(key) + DICT_SLOT + LIST_SLOT + _value_bytes(value, samples)
+    return _ENTRY + BUCKET + _HEADER + len(key) + _value_bytes(value, samples)
 
 
 def _value_bytes(value: object, samples: int) -> int:

@@ -16,8 +16,9 @@ from coordkit_server.datatypes.stream import StreamValue
 from coordkit_server.datatypes.stream_entry import id_text
 from coordkit_server.datatypes.stream_group import Group
 from coordkit_server.datatypes.zset import ZSetValue
-from coordkit_server.keyspace.database import Database, Entry
+from coordkit_server.keyspace.database import Database
 from coordkit_server.keyspace.propagation import command_bytes, select_bytes
+from coordkit_server.keyspace.table import Entry
 from coordkit_server.numeric import format_float
 from coordkit_server.persistence.aof import BaseWriter
 from coordkit_server.persistence.dump import dump
@@ -67,8 +68,7 @@ class CommandDump:
         if len(database) == 0:
             return
         self._add(select_bytes(database.index))
-        for position in range(len(database)):
-            entry = database.entry_at(position)
+        for entry in database.entries():
             self._add_entry(entry, limits)
             if entry.expire_at_ms >= 0:
                 self.add([b"PEXPIREAT", entry.key, b"%d" % entry.expire_at_ms])

@@ -21,8 +21,9 @@ from typing import Final
 from mypy_extensions import trait
 
 from coordkit_server.datatypes.limits import Limits
-from coordkit_server.keyspace.database import Database, Entry
-from coordkit_server.keyspace.frequency import frequency_now, packed
+from coordkit_server.keyspace.database import Database
+from coordkit_server.keyspace.frequency import frequency_now, idle_ms, packed, used_before
+from coordkit_server.keyspace.table import Entry
 from coordkit_server.persistence import rdb_format as rdb
 from coordkit_server.persistence.packed import BadFormat
 from coordkit_server.persistence.rdb_format import Reader, Writer
@@ -178,10 +179,10 @@ def _save_use(writer: Writer, entry: Entry, database: Database, use: int) -> Non
     state = database.state
     if use == USE_IDLE:
         writer.byte(rdb.IDLE)
-        writer.length(max(state.now_ms - entry.access_ms, 0) // 1000)
+        writer.length(idle_ms(entry.used_at, state.now_ms) // 1000)
     else:
         writer.byte(rdb.FREQ)
-        writer.byte(frequency_now(entry.access_ms, state.now_ms, state.decay_minutes))
+        writer.byte(frequency_now(entry.used_at, state.now_ms, state.decay_minutes))
 
 
 # -- loading -----------------------------------------------------------------------------------------------------
@@ -326,9 +327,9 @@ class Loader:
             database.resized(key)
         if database.state.counts_use:
             if frequency >= 0:
-                entry.access_ms = packed(database.state.now_ms, frequency)
+                entry.used_at = packed(database.state.now_ms, frequency)
         elif idle_s:
-            entry.access_ms -= idle_s * 1000
+            entry.used_at = used_before(idle_s, database.state.now_ms)
 
     def _read_between(self, kind: int) -> None:
         """Read what stands between keys."""

@@ -13,7 +13,7 @@ from coordkit_server.testing import RecordedChanges, RecordedEvents, RecordedWat
 def database() -> tuple[Database, RecordedEvents]:
     events = RecordedEvents()
     state = KeyspaceState(events, RecordedChanges())
-    state.now_ms = 1000
+    state.set_time(1000 * 1000)
     state.notify_flags = ALL | KEYEVENT
     return Database(0, state), events
 
@@ -23,7 +23,7 @@ def test_lookup_due_key_is_gone_with_its_event() -> None:
     entry = db.set(b"k", b"v")
     db.set_expiry(entry, 1500)
     assert db.lookup_read(b"k") is entry
-    db.state.now_ms = 1500
+    db.state.set_time(1500 * 1000)
     assert db.lookup_read(b"k") is None
     assert len(db) == 0
     assert events.seen == [(b"expired", b"k")]
@@ -34,7 +34,7 @@ def test_set_over_a_volatile_key_clears_the_time_to_live() -> None:
     db, _ = database()
     db.set_expiry(db.set(b"k", b"v"), 1500)
     db.set(b"k", b"w")
-    db.state.now_ms = 9999
+    db.state.set_time(9999 * 1000)
     entry = db.lookup_read(b"k")
     assert entry is not None
     assert entry.value == b"w"

@@ -24,7 +24,7 @@ class Stage:
         self.events = RecordedEvents()
         self.changes = RecordedChanges()
         self.state = KeyspaceState(self.events, self.changes)
-        self.state.now_ms = START_MS
+        self.state.set_time(START_MS * 1000)
         self.state.random = Random(1)
         self.databases = [Database(0, self.state), Database(1, self.state)]
         self.clock = ManualClock(START_MS)
@@ -38,7 +38,7 @@ class Stage:
     def fill(self, count: int = KEYS) -> None:
         """Add keys, each a second younger than the one before it."""
         for number in range(count):
-            self.state.now_ms += 1000
+            self.state.set_time(self.state.now_us + 1_000_000)
             self.databases[0].set(b"key:%d" % number, b"x" * 100)
 
     def limit_to(self, share: float) -> None:

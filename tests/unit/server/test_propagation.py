@@ -78,7 +78,7 @@ def test_expire_now_outside_of_a_command_is_sent_at_once() -> None:
     database = Database(2, state)
     entry = database.add(b"k", b"v")
     database.set_expiry(entry, 10)
-    state.now_ms = 11
+    state.set_time(11 * 1000)
     assert database.peek(b"k") is None
     assert stream.seen == [(2, command_bytes([b"DEL", b"k"]))]
 
@@ -91,7 +91,7 @@ def test_expire_now_within_a_command_waits_for_its_end_and_honours_lazyfree() ->
     state.propagation.depth = 1
     database = Database(0, state)
     database.set_expiry(database.add(b"k", b"v"), 10)
-    state.now_ms = 11
+    state.set_time(11 * 1000)
     assert database.peek(b"k") is None
     assert stream.seen == []
     state.propagation.deliver()

@@ -11,7 +11,7 @@ from coordkit_server.clock import ManualClock
 from coordkit_server.config import Config
 from coordkit_server.datatypes.limits import Limits
 from coordkit_server.keyspace.database import Database, KeyspaceState
-from coordkit_server.keyspace.frequency import packed
+from coordkit_server.keyspace.frequency import idle_ms, packed, ticks
 from coordkit_server.log import Log
 from coordkit_server.persistence import rdb_format
 from coordkit_server.persistence.packed import BadFormat
@@ -34,7 +34,7 @@ NOW_MS = 1_700_000_000_000
 
 def databases(count: int = 3) -> list[Database]:
     state = KeyspaceState(RecordedEvents(), RecordedChanges())
-    state.now_ms = NOW_MS
+    state.set_time(NOW_MS * 1000)
     return [Database(index, state) for index in range(count)]
 
 
@@ -160,24 +160,24 @@ def test_load_reads_everything_that_stands_between_keys() -> None:
     assert loader.keys == 3
     idle, expiring = made[1].peek(b"i"), made[1].peek(b"s")
     assert idle is not None
-    assert idle.access_ms == NOW_MS - 10_000
+    assert idle_ms(idle.used_at, NOW_MS) == 10_000
     assert expiring is not None
     assert expiring.expire_at_ms == NOW_MS // 1000 * 1000 + 60_000
 
 
-@pytest.mark.parametrize("use, kept", [(USE_IDLE, NOW_MS - 77_000), (USE_COUNTED, packed(NOW_MS, 100))])
+@pytest.mark.parametrize("use, kept", [(USE_IDLE, ticks(NOW_MS - 77_000)), (USE_COUNTED, packed(NOW_MS, 100))])
 def test_save_keeps_the_use_that_the_policy_asks_for(use: int, kept: int) -> None:
     made = databases(1)
     again = databases(1)
     for database in (made[0], again[0]):
         database.state.counts_use = use == USE_COUNTED
-    made[0].set(b"k", b"v").access_ms = kept
+    made[0].set(b"k", b"v").used_at = kept
     sink = MemorySink()
     save(Writer(sink), made, SaveOptions([], [], Limits(), use=use), Silent())
     loaded(bytes(sink.data), again)
     entry = again[0].stored(b"k")
     assert entry is not None
-    assert entry.access_ms == kept
+    assert entry.used_at == kept
 
 
 def test_load_steps_over_data_of_modules_and_says_so() -> None:
