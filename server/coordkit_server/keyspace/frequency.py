@@ -25,7 +25,7 @@ def ticks(at_ms: int) -> i32:
 
 def idle_ms(stored: i32, now_ms: int) -> int:
     """Return how long ago a use was, to an eighth of a second; 0 if the clock has been set back since."""
-    return _since(now_ms // _TICK_MS - stored, _TICKS) * _TICK_MS
+    return _since(now_ms // _TICK_MS - int(stored), _TICKS) * _TICK_MS
 
 
 def used_before(idle_s: int, now_ms: int) -> i32:
@@ -40,10 +40,10 @@ def packed(now_ms: int, counter: int) -> i32:
 
 def frequency_now(stored: i32, now_ms: int, decay_minutes: int) -> int:
     """Return the counter in `stored`, one less for every `decay_minutes` (0: never) that have passed."""
-    counter = int(stored % 256)
+    counter = int(stored) % 256
     if decay_minutes == 0:
         return counter
-    return max(counter - _since(now_ms // _MINUTE_MS - stored // 256, _MINUTES) // decay_minutes, 0)
+    return max(counter - _since(now_ms // _MINUTE_MS - int(stored) // 256, _MINUTES) // decay_minutes, 0)
 
 
 def _since(difference: int, circle: int) -> int:
