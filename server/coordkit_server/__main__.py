@@ -24,6 +24,14 @@ from coordkit_server.persistence.snapshot import LoadError
 from coordkit_server.process import allow_files
 
 RESERVED_FILES = 32  # open besides the clients: listeners, the log, snapshots
+# parameters that are kept as values and change nothing here, and what they would need
+WITHOUT_EFFECT = {
+    "cluster-enabled": "it is no cluster's node",
+    "daemonize": "it stays in the foreground",
+    "supervised": "it tells no supervisor that it is ready",
+    "syslog-enabled": "it writes to the logfile, or to standard output",
+    "tls-port": "it has no TLS; put a proxy that has before it",
+}
 HELP = """usage: coordkit-server [FILE] [--OPTION VALUE ...]
 
 FILE is a redis.conf.  Every parameter of it is an option too, for example:
@@ -52,6 +60,11 @@ def load_config(arguments: list[str]) -> Config:
             config.set(name, value)
         except ConfigError as error:
             raise UsageError(f"{name} {value!r}: {error}") from error
+    if config.text("replicaof"):
+        raise UsageError(
+            f"replicaof {config.text('replicaof')!r}: this server cannot be a replica, and must not pass for one; "
+            "remove the line, or run redis-server with it"
+        )
     return config
 
 
@@ -71,14 +84,35 @@ def bind_all(config: Config) -> tuple[list[socket.socket], list[str]]:
         ) from error
     path = config.text("unixsocket")
     if path:
-        try:
-            sockets.append(bind_unix(path, int(config.text("unixsocketperm"), 8), backlog))
-        except (OSError, ValueError) as error:
-            raise UsageError(f"cannot listen on unix socket {path!r}: {error}") from error
+        sockets.append(bind_path("unixsocket", path, int(config.text("unixsocketperm"), 8), backlog))
         paths.append(path)
     if not sockets:
         raise UsageError("nothing to listen on: give --port or --unixsocket")
     return sockets, paths
+
+
+def bind_path(option: str, path: str, permissions: int, backlog: int) -> socket.socket:
+    """Return a listening unix socket at the `path` that `option` names.  Raises UsageError."""
+    try:
+        return bind_unix(path, permissions, backlog)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise UsageError(f"{option} {path!r}: Failed opening Unix socket: {reason}") from error
+
+
+def prepare_files(config: Config) -> None:
+    """Go to the directory of the data, and see that the log can be written.  Raises UsageError."""
+    option = "dir"
+    try:
+        os.chdir(config.text(option))
+        option = "logfile"
+        if config.text(option):
+            with open(config.text(option), "ab"):
+                pass
+    except (OSError, ValueError) as error:  # ValueError: a null character
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UsageError(f"{option} {config.text(option)!r}: {reason}") from error
+    config.set("dir", str(Path.cwd()))
 
 
 def signal_pipe() -> int:
@@ -110,20 +144,39 @@ def fit_clients(config: Config, log: Log) -> None:
         config.set("maxclients", str(clients))
 
 
+def warn_of(config: Config, log: Log) -> None:
+    """Say which of the parameters that were set have no effect."""
+    for name, why in WITHOUT_EFFECT.items():
+        if config.text(name) != config.parameters[name].default:
+            log.warning(f"{name} {config.text(name)} has no effect on this server: {why}")
+
+
+def write_pid(path: str, log: Log) -> bool:
+    """Write the number of this process to the file at `path`; return False, and say so, if that fails."""
+    try:
+        Path(path).write_text(f"{os.getpid()}\n", encoding="ascii")
+    except OSError as error:
+        log.warning(f"Failed to write PID file {path}: {error.strerror}")
+        return False
+    return True
+
+
 def serve(config: Config) -> None:
     """Run a server until it is told to stop."""
+    prepare_files(config)
     log = Log(config.text("logfile"), config.text("loglevel"))
     fit_clients(config, log)
-    os.chdir(config.text("dir"))
-    config.set("dir", str(Path.cwd()))
+    warn_of(config, log)
     sockets, paths = bind_all(config)
     owner_path = config.text("owner-socket")
     server = Server(config, SystemClock(), log, Random(SystemRandom().getrandbits(64)))
     for sock in sockets:
         server.listen(sock)
     if owner_path:
-        server.listen_for_owners(bind_unix(owner_path, 0o700, 128))
+        server.listen_for_owners(bind_path("owner-socket", owner_path, 0o700, 128))
         paths.append(owner_path)
+    if config.text("pidfile") and write_pid(config.text("pidfile"), log):
+        paths.append(config.text("pidfile"))
     server.listen_for_signals(signal_pipe())
     mode = "compiled" if is_compiled() else "interpreted"
     log.notice(f"coordkit-server {__version__}, level of Redis {REDIS_LEVEL}, {mode}, PID: {os.getpid()}")
@@ -206,8 +259,18 @@ def fix(report: Report, *, asks: bool) -> int:
     return 0
 
 
+def open_standard_files() -> None:
+    """Open those of the first three descriptors that are closed: else a socket or a data file would be one of them."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest that is free
+
+
 def main() -> None:
     """Run the command line."""
+    open_standard_files()
     arguments = sys.argv[1:]
     if arguments[:1] in (["--help"], ["-h"]):
         sys.stdout.write(HELP)

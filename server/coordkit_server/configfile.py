@@ -1,19 +1,38 @@
 """redis.conf and the command line, as lists of (name, value); both accept the same parameters."""
 
+import glob
 from pathlib import Path
+from typing import Final
 
+from coordkit_server.parameters import PARAMETERS
 from coordkit_server.resp.request import split_args
 
 # directives of redis.conf that repeat; their values add up
 _REPEATED = frozenset(["save", "client-output-buffer-limit"])
+# directives with any number of values; all others that are known have one
+_SEVERAL: Final = _REPEATED | {
+    "bind",
+    "latency-tracking-info-percentiles",
+    "oom-score-adj-values",
+    "replicaof",
+    "shutdown-on-sigint",
+    "shutdown-on-sigterm",
+    "slaveof",
+    "user",
+}
+_SINGLE: Final = {"include", *(name for row in PARAMETERS for name in (row.name, row.alias) if name)} - _SEVERAL
+# files that include files that include files: more of them is one that includes itself
+_INCLUDES_MAX: Final = 16
 
 
 class UsageError(Exception):
     """A command line or configuration file that cannot be used; the text says what and where."""
 
 
-def read_file(path: str) -> list[tuple[str, str]]:
-    """Return the directives of the file at `path`, includes resolved.  Raises UsageError."""
+def read_file(path: str, depth: int = 0) -> list[tuple[str, str]]:
+    """Return the directives of the file at `path`, includes resolved; `depth` files include it.  Raises UsageError."""
+    if depth > _INCLUDES_MAX:
+        raise UsageError(f"{path!r} is included by more than {_INCLUDES_MAX} files in a row; does it include itself?")
     try:
         text = Path(path).read_bytes()
     except OSError as error:
@@ -27,12 +46,19 @@ def read_file(path: str) -> list[tuple[str, str]]:
         if words is None:
             raise UsageError(f"{path}:{number}: unbalanced quotes in {stripped.decode('utf-8', 'replace')!r}")
         name = words[0].decode("utf-8", "surrogateescape").lower()
-        value = " ".join(word.decode("utf-8", "surrogateescape") for word in words[1:])
-        if name == "include":
-            directives.extend(read_file(value))
-        else:
-            directives.append((name, value))
+        values = [word.decode("utf-8", "surrogateescape") for word in words[1:]]
+        directives.extend(_meant(name, values, depth + 1))
     return directives
+
+
+def _meant(name: str, values: list[str], depth: int = 0) -> list[tuple[str, str]]:
+    """Return the directives that one line or option stands for: itself, or those of what it includes."""
+    if len(values) != 1 and name in _SINGLE:
+        raise UsageError(f"{name} {' '.join(values)!r}: wrong number of arguments; put what holds spaces in quotes")
+    if name != "include":
+        return [(name, " ".join(values))]
+    paths = sorted(glob.glob(values[0])) if glob.has_magic(values[0]) else values
+    return [directive for path in paths for directive in read_file(path, depth)]
 
 
 def read_arguments(arguments: list[str]) -> tuple[str | None, list[tuple[str, str]]]:
@@ -52,7 +78,7 @@ def read_arguments(arguments: list[str]) -> tuple[str | None, list[tuple[str, st
             directives[-1][1].append(word)
         else:
             raise UsageError(f"{word!r} belongs to no option; options start with --")
-    return path, [(name, " ".join(values)) for name, values in directives]
+    return path, [meant for name, values in directives for meant in _meant(name, values)]
 
 
 def user_definitions(directives: list[tuple[str, str]]) -> list[list[str]]:

@@ -1,12 +1,12 @@
 """The server's log: one line an event on standard output or a file, in Redis's layout."""
 
 import os
-import sys
 from datetime import datetime
 from typing import Final
 
 _LEVELS: Final = {"debug": 0, "verbose": 1, "notice": 2, "warning": 3, "nothing": 4}
 _MARKS: Final = ".-*#"
+STDOUT: Final = 1
 
 
 class Log:
@@ -38,13 +38,13 @@ class Log:
             return
         stamp = datetime.now().astimezone().strftime("%d %b %Y %H:%M:%S.%f")[:-3]
         line = f"{os.getpid()}:M {stamp} {_MARKS[level]} {text}\n"
-        if self._path:
-            with open(self._path, "a", encoding="utf-8") as file:
-                file.write(line)
-        else:
-            try:
-                sys.stdout.write(line)
-                sys.stdout.flush()
-            except BrokenPipeError:
-                # Whoever read the output has gone; the server goes on without it.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        data = line.encode("utf-8", "surrogateescape")
+        try:
+            if self._path:
+                with open(self._path, "ab", 0) as file:
+                    file.write(data)
+            else:
+                os.write(STDOUT, data)  # not through a buffer, which would keep what a full disk refuses
+        except OSError:
+            # A full disk, a directory that went, a reader that has gone: the server goes on without this line.
+            pass

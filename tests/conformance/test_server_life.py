@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -28,14 +29,14 @@ sys.stdin.read()
 class Living:
     """A server with a unix socket and an owner socket."""
 
-    def __init__(self, directory: Path, stack: ExitStack, *, owned: bool) -> None:
+    def __init__(self, directory: Path, stack: ExitStack, *, owned: bool, options: tuple[str, ...] = ()) -> None:
         self.stack = stack
         self.clients = directory / "clients.sock"
         self.owners = directory / "owners.sock"
         command = [sys.executable, "-m", "coordkit_server", "--port", "0", "--unixsocket", str(self.clients)]
         owners = ["--owner-socket", str(self.owners)] if owned else []
         self.process = subprocess.Popen(
-            [*command, *owners, "--dir", str(directory)],
+            [*command, *owners, "--dir", str(directory), *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -43,9 +44,10 @@ class Living:
         )
         stack.callback(self.end)
         assert self.process.stdout is not None
-        line = ""
+        line = self.said = ""
         while "Ready to accept connections" not in line:
             line = self.process.stdout.readline()
+            self.said += line
             assert line, "it ended before it was ready"
 
     def end(self) -> None:
@@ -84,7 +86,7 @@ Start = Callable[..., Living]
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     with ExitStack() as stack:
-        yield lambda *, owned=False: Living(tmp_path, stack, owned=owned)
+        yield lambda *options, owned=False: Living(tmp_path, stack, owned=owned, options=options)
 
 
 def test_owned_server_ends_with_the_last_owner_only(start: Start) -> None:
@@ -169,3 +171,93 @@ def test_shutdown_lets_nothing_run_that_was_sent_behind_it(start: Start) -> None
             other.sendall(pack(["PING"]))
     server.ends_cleanly()
     assert asking.recv(100) == b""
+
+
+def test_pidfile_holds_the_process_and_goes_with_it(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "server.pid"
+    server = start("--pidfile", str(path))
+    assert path.read_text() == f"{server.process.pid}\n"
+    server.process.send_signal(signal.SIGTERM)
+    server.ends_cleanly()
+    assert not path.exists()
+
+
+def test_pidfile_that_cannot_be_written_is_told_and_no_more(start: Start) -> None:
+    server = start("--pidfile", "/no/such/pid")
+    assert "Failed to write PID file /no/such/pid: No such file or directory" in server.said
+    assert server.answers()
+
+
+def test_parameters_without_effect_are_told_at_the_start(start: Start) -> None:
+    server = start("--tls-port", "7000", "--cluster-enabled", "yes")
+    assert "tls-port 7000 has no effect on this server: it has no TLS" in server.said
+    assert "cluster-enabled yes has no effect" in server.said
+    assert "daemonize" not in server.said
+
+
+WRONG_STARTS = {
+    "dir": ("--dir /no/such", "dir '/no/such': No such file or directory"),
+    "dir file": ("--dir /dev/null", "dir '/dev/null': Not a directory"),
+    "logfile": ("--logfile /no/such", "logfile '/no/such': No such file or directory"),
+    "unixsocket": ("--unixsocket /no/such", "unixsocket '/no/such': Failed opening Unix socket: No such file"),
+    "owners": ("--owner-socket /no/such", "owner-socket '/no/such': Failed opening Unix socket: No such file"),
+    "long": (f"--unixsocket /tmp/{'x' * 200}", "Failed opening Unix socket: AF_UNIX path too long"),
+    "port": ("--port 99999", "port '99999': argument must be between 0 and 65535 inclusive"),
+    "unknown": ("--no-such 1 2", "unknown option 'no-such'"),
+    "replica": ("--replicaof 127.0.0.1 6379", "replicaof '127.0.0.1 6379': this server cannot be a replica"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG_STARTS)
+def test_server_that_is_set_up_wrong_ends_with_status_1_and_names_option_and_value(kind: str, tmp_path: Path) -> None:
+    words, message = WRONG_STARTS[kind]
+    run = subprocess.run(
+        [sys.executable, "-m", "coordkit_server", "--port", "0", "--unixsocket", str(tmp_path / "s"), *words.split()],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert run.returncode == 1
+    assert run.stderr.startswith("coordkit-server: ")
+    assert message in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize("options", [("--logfile", "/dev/full"), ()], ids=["file", "output"])
+def test_server_whose_log_cannot_be_written_serves_all_the_same(options: tuple[str, ...], tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    command = [
+        sys.executable,
+        "-m",
+        "coordkit_server",
+        "--port",
+        "0",
+        "--unixsocket",
+        str(path),
+        "--dir",
+        str(tmp_path),
+    ]
+    with Path("/dev/full").open("w") as full, subprocess.Popen([*command, *options], stdout=full) as process:
+        try:
+            with answering(path, process) as client:
+                client.sendall(pack(["PING"]))
+                assert client.recv(100) == b"+PONG\r\n"
+                client.sendall(pack(["SHUTDOWN", "NOSAVE"]))
+            assert process.wait(WITHIN_S) == 0
+        finally:
+            process.kill()
+
+
+def answering(path: Path, process: subprocess.Popen[bytes]) -> socket.socket:
+    """A connection to a server that cannot say when it is ready."""
+    deadline_s = time.monotonic() + 30
+    while time.monotonic() < deadline_s and process.poll() is None:
+        client = socket.socket(socket.AF_UNIX)
+        client.settimeout(WITHIN_S)
+        with contextlib.suppress(OSError):
+            client.connect(str(path))
+            return client
+        client.close()
+        time.sleep(0.01)  # a socket that is not there yet tells nobody when it is
+    raise AssertionError("the server did not start")
