@@ -15,11 +15,11 @@ import os
 import random
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import tenacity
 
-from coordkit.errors import CoordkitError, OutcomeUnknown, ServerUnavailable
+from coordkit.errors import CoordkitError, OutcomeUnknown, ServerError, ServerUnavailable
 from coordkit.health import Health, HealthStatistics, together
 from coordkit.scripts import Arg, Args, Keys, Script
 from coordkit.telemetry import telemetry
@@ -31,6 +31,7 @@ from coordkit.transports.base import (
     Background,
     Listener,
     Placing,
+    Prompt,
     Signal,
     Transport,
 )
@@ -111,6 +112,10 @@ def _age_ms(age_s: float) -> int:
 def repeated(script: Script[object], args: Args, age_ms: int) -> Args:
     """The arguments to send: those of the first time, unless an attempt `age_ms` ago may have been run."""
     return args if age_ms == 0 or script.again is None else script.again(args, age_ms)
+
+
+def never(_script: Script[object], _keys: Keys, _args: Args) -> None:
+    """None: what the transport has begun if it can only wait."""
 
 
 class Guard(_GuardState):
@@ -263,6 +268,8 @@ class AsyncGuard(_GuardState):
         self.transport = transport
         self._monotonic = transport.monotonic
         self._transport_call = transport.call
+        self._prompt: Prompt[Any] | None = transport if isinstance(transport, Prompt) else None
+        self._begin = transport.begin if isinstance(transport, Prompt) else never
         self._probes: dict[str | None, Background] = {}
         if isinstance(transport, AsyncPlacing):
             transport.watch_places(self.health_at)
@@ -279,7 +286,13 @@ class AsyncGuard(_GuardState):
             return await self._call(script, keys, args)
         started_s = self._monotonic()
         try:
-            return await self._transport_call(script, keys, args)
+            begun = self._begin(script, keys, args)
+            if begun is None:
+                return await self._transport_call(script, keys, args)
+            reply = await begun[1]  # not in a coroutine of the transport: that is a fifth of a microsecond
+            if reply.__class__ is not ServerError or self._prompt is None:
+                return reply
+            return await self._prompt.settled(begun[0], reply, script, keys, args)
         except FAILURES as failure:
             return await self._call(script, keys, args, failure=failure, started_s=started_s)
 

@@ -81,7 +81,7 @@ class GCRA:
 
     def decision(self, reply: object, cost: int) -> Decision:
         """What the level of the bucket means for a hit of `cost`."""
-        level = parse_level(reply)
+        level = reply if reply.__class__ is int else parse_level(reply)
         token, drain, burst = self.token, self.drain, self.burst
         # All of it is rounded to the careful side: whole tokens, and whole microseconds that are enough to wait.
         if level >= 0:

@@ -92,24 +92,40 @@ class AsyncioTransport:
         """The reply of the script, in plain form.  A script the server does not know is sent in full: one
         more trip.
         """
-        link = self._link
-        request = self._pack(script, keys, args)
-        if (
-            deadline_s is not None
-            or link is None
-            or link.closed
-            or link.crowded
-            or link.loop is not (running_asyncio() or running_loop())
-        ):
-            link, reply = await self._exchange(request, deadline_s)
+        begun = None if deadline_s is not None else self.begin(script, keys, args)
+        if begun is None:
+            link, reply = await self._exchange(self._pack(script, keys, args), deadline_s)
         else:
-            reply = await link.submit(request)
-        if reply.__class__ is ServerError:
-            if reply.code == "NOSCRIPT":
-                link, reply = await self._exchange(pack(("EVAL", script.text, len(keys), *keys, *args)), deadline_s)
-            if isinstance(reply, ServerError):
-                raise self._refusal(link, reply)
+            link, future = begun
+            reply = await future
+        if isinstance(reply, ServerError):
+            return await self.settled(link, reply, script, keys, args, deadline_s=deadline_s)
         return reply
+
+    def begin(self, script: Script[object], keys: Keys, args: Args) -> tuple[Link, Future[Reply]] | None:
+        """The connection by which the call was sent, and its reply to come; None: `call` may have to wait first."""
+        link = self._link
+        if link is None or link.closed or link.crowded or link.loop is not (running_asyncio() or running_loop()):
+            return None
+        return link, link.submit(self._pack(script, keys, args))
+
+    async def settled(
+        self,
+        via: Link,
+        reply: ServerError,
+        script: Script[object],
+        keys: Keys,
+        args: Args,
+        *,
+        deadline_s: float | None = None,
+    ) -> object:
+        """What `call` makes of an error reply: it raises, or sends the script in full."""
+        if reply.code != "NOSCRIPT":
+            raise self._refusal(via, reply)
+        link, again = await self._exchange(pack(("EVAL", script.text, len(keys), *keys, *args)), deadline_s)
+        if isinstance(again, ServerError):
+            raise self._refusal(link, again)
+        return again
 
     async def execute(self, argv: Sequence[bytes | str | int | float], deadline_s: float | None = None) -> object:
         """The reply of one command, in plain form."""

@@ -7,10 +7,13 @@ not run.
 """
 
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, Protocol, TypeVar, runtime_checkable
 
 from coordkit.errors import CoordkitError, OutcomeForgotten, ServerError, ServerUnavailable
 from coordkit.scripts import Args, Keys, Script
+from coordkit.transports.loops import Future
+
+V = TypeVar("V")
 
 NOT_RUN: Final = frozenset({"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "READONLY", "TRYAGAIN"})
 """Codes with which a server refuses a command for the moment; it was not run."""
@@ -191,6 +194,22 @@ class AsyncPlacing(Placing, Protocol):
 
     def watch_places(self, watcher_at: Callable[[str], SlownessWatcher]) -> None:
         """Tell the watcher of a server of its answers that take long."""
+        ...
+
+
+@runtime_checkable
+class Prompt(Protocol[V]):
+    """An asynchronous transport that can send a call without waiting for anything, if all is well."""
+
+    def begin(self, script: Script[object], keys: Keys, args: Args) -> tuple[V, Future[object]] | None:
+        """The connection by which the call was sent, and its reply to come, as the server sends it.
+
+        None: nothing was sent; `call` may have to wait first.
+        """
+        ...
+
+    async def settled(self, via: V, reply: ServerError, script: Script[object], keys: Keys, args: Args) -> object:
+        """What `call` makes of an error reply to what was begun: it raises, or sends the script in full."""
         ...
 
 

@@ -33,6 +33,9 @@ class Meddler(AsyncioTransport):
     disturbed: str | None = None
     _late: tuple[Script[object], Keys, Args] | None = None
 
+    def begin(self, script: Script[object], keys: Keys, args: Args) -> None:
+        """Nothing is sent past `call`."""
+
     async def call(self, script: Script[object], keys: Keys, args: Args, deadline_s: float | None = None) -> object:
         if script.name != self.disturbed:
             return await super().call(script, keys, args, deadline_s)
