@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from coordkit.errors import ConfigurationError, OutcomeUnknown, ServerError, ServerUnavailable
+from coordkit.guard import AsyncGuard
 from coordkit.lock import INFO
 from coordkit.transports.address import Address, parse_url
 from coordkit.transports.asyncio_ import AsyncioTransport
@@ -81,6 +82,21 @@ async def test_async_call_after_script_flush_costs_one_more_trip_and_works(
     for _ in range(2):
         assert await transport.call(INFO, KEY, ()) == FREE
         server.command("SCRIPT", "FLUSH")
+
+
+async def test_async_call_that_was_begun_after_script_flush_is_settled_by_one_more_trip(
+    transport: AsyncioTransport, server: Peer
+) -> None:
+    assert transport.begin(INFO, KEY, ()) is None  # there is no connection yet
+    assert await transport.call(INFO, KEY, ()) == FREE
+    server.command("SCRIPT", "FLUSH")
+    begun = transport.begin(INFO, KEY, ())
+    assert begun is not None
+    reply = await begun[1]
+    assert isinstance(reply, ServerError)
+    assert await transport.settled(begun[0], reply, INFO, KEY, ()) == FREE
+    server.command("SCRIPT", "FLUSH")
+    assert await AsyncGuard(transport).call(INFO, KEY, ()) == FREE
 
 
 @pytest.mark.parametrize("kind", ["async", "blocking"])
