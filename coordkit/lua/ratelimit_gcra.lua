@@ -15,12 +15,13 @@
 -- This runs once for each request of an application: numbers that come as text are counted with and kept as text, for Lua
 -- converts them quicker by itself than with tonumber() and back with format(), of which '%.0f' takes longest.
 local token, drain, capacity, request = ARGV[1], ARGV[2], ARGV[3] + 0, ARGV[6]
-local level, mended, others = 0, false, ' 0'
+local level, mended, since, last, before = 0, false, '0', '', ''
 
 local state = redis.call('GET', KEYS[1])
 if state then
-  local seconds, us, stored, unit, last, since, before =
-    string.match(state, '^(%d+) (%d+) (%d+) (%d+) (%S*) (%d+)(.*)$')
+  local seconds, us, stored, unit, names
+  seconds, us, stored, unit, last, since, names = string.match(state, '^(%d+) (%d+) (%d+) (%d+) (%S*) (%d+)()')
+  before = string.sub(state, names)
   local moment = seconds * 1000000 + us
   level = stored + 0
   if request ~= '' and (last == request or ARGV[7] and string.find(before .. ' ', ' ' .. request .. ' ', 1, true)) then
@@ -28,9 +29,7 @@ if state then
   elseif ARGV[7] and request ~= '' and since + 0 >= now - ARGV[7] then
     return redis.error_reply('OUTCOMEUNKNOWN other hits came after this one, whose reply is forgotten')
   elseif now - moment > 1000000 or #before > 400 then
-    others = string.format(' %.0f', moment)
-  else
-    others = ' ' .. since .. ' ' .. last .. before
+    since, last, before = string.format('%.0f', moment), '', ''
   end
   if unit ~= token then -- the limit was changed: what was taken stays taken
     level = math.ceil(level / unit * token)
@@ -55,7 +54,9 @@ if admitted and ARGV[5] == '1' then
 end
 if mended then
   local whole = level < 2147483648 and '%d' or '%.0f' -- '%d' has 32 bits on some machines
-  state = time[1] .. ' ' .. time[2] .. ' ' .. string.format(whole, level) .. ' ' .. token .. ' ' .. request .. others
+  -- One chain: each piece that is joined on its own is a string more, of up to 400 bytes.
+  state = time[1] .. ' ' .. time[2] .. ' ' .. string.format(whole, level) .. ' ' .. token .. ' ' .. request .. ' ' ..
+    since .. ' ' .. last .. before
   -- When the bucket is empty it needs no key; one more millisecond, since expiry counts in whole ones.
   redis.call('PSETEX', KEYS[1], string.format(whole, math.ceil(level / drain / 1000) + 1), state)
 end

@@ -51,7 +51,7 @@ class LimiterPlans:
     """What a limiter does, with no I/O."""
 
     __slots__ = (
-        *("_check_script", "_degraded", "_identity", "_key_prefix", "_local", "_on_outage", "_one"),
+        *("_check_script", "_degraded", "_identity", "_key_prefix", "_local", "_on_outage", "_one", "_request"),
         *("algorithm", "name"),
     )
 
@@ -74,6 +74,7 @@ class LimiterPlans:
         self._check_script = algorithm.check_script
         # What nearly every check is called with, ready for the wire.
         self._one: Args = (*(b"%d" % number for number in algorithm.arguments(1)), CONSUME)
+        self._request = self._identity.request
         self._on_outage = on_outage
         self._degraded = False
         instances = whole(instances, name="instances", least=1)
@@ -82,8 +83,7 @@ class LimiterPlans:
     def hit(self, key: str, cost: int) -> tuple[Script[object], ScriptKeys, Args]:
         """Script, keys and arguments of the step that takes `cost` if there is room."""
         if cost == 1 and cost.__class__ is int and key:
-            request = (*self._one, self._identity.request())
-            return self._check_script, (self._key_prefix + key.encode(),), request
+            return self._check_script, (self._key_prefix + key.encode(),), (*self._one, self._request())
         arguments = self.algorithm.arguments(self._cost(cost))
         return self._check_script, (self.key(key),), (*arguments, CONSUME, self._identity.request())
 
