@@ -14,7 +14,7 @@ from coordkit_server.datatypes.zset import ZSetValue
 DICT_SLOT: Final = 60
 LIST_SLOT: Final = 8
 _FLOAT: Final = 24
-BUCKET: Final = 8  # an entry's place in the database's table
+BUCKET: Final = 16  # an entry's places in the database's table
 _ENTRY: Final = 64
 # the object header of a key and of a string
 _HEADER: Final = 33
