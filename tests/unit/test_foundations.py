@@ -43,6 +43,32 @@ def test_json_codec_refuses_what_does_not_fit(value: object) -> None:
         JsonCodec().encode(value)
 
 
+class Shy:
+    """Nothing that can be shown."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+
+def nested(depth: int) -> object:
+    """Lists in lists."""
+    value: object = None
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [Shy(), "\ud800", {"k\udcff": 1}, 10**5000, nested(100_000), ["x" * 1_000_000, {1}]],
+    ids=["shy", "surrogate", "key", "number", "deep", "long"],
+)
+def test_json_codec_tells_of_what_cannot_even_be_shown(value: object) -> None:
+    with pytest.raises(ConfigurationError, match="does not fit into JSON") as caught:
+        JsonCodec().encode(value)
+    assert len(str(caught.value)) < 1000
+
+
 def hash_tag(key: bytes) -> bytes:
     """The part of the key a cluster hashes."""
     return key[key.index(b"{") + 1 : key.index(b"}")]

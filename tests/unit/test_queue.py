@@ -7,7 +7,18 @@ from collections.abc import Sequence
 
 import pytest
 
-from coordkit import ConfigurationError, JobFailed, Queue, ResultTimeout, RetryLater, ServerError, ServerUnavailable
+from coordkit import (
+    AsyncClient,
+    Client,
+    ConfigurationError,
+    JobContext,
+    JobFailed,
+    Queue,
+    ResultTimeout,
+    RetryLater,
+    ServerError,
+    ServerUnavailable,
+)
 from coordkit.codec import JsonCodec
 from coordkit.errors import JobCancelled, JobUnknown, OutcomeUnknown
 from coordkit.guard import AsyncGuard
@@ -18,7 +29,7 @@ from coordkit.queue.plans import MAX_PAYLOAD, QueuePlans, WorkerPlans, decode_pa
 from coordkit.queue.scripts import Leased, Settlement, parse_turn
 from coordkit.queue.worker.fetcher import Fetcher
 from coordkit.queue.worker.heartbeater import Heartbeater
-from coordkit.queue.worker.processor import error_text
+from coordkit.queue.worker.processor import error_text, process
 from coordkit.queue.worker.reporter import LogReporter
 from tests.unit.fakes import AsyncFakeTransport, play
 
@@ -289,3 +300,43 @@ def test_job_with_a_name_that_cannot_be_is_refused(name: str) -> None:
 def test_job_with_a_timeout_that_cannot_work_is_refused(timeout: int) -> None:
     with pytest.raises(ConfigurationError, match="timeout must be"):
         Queue("mail").job(timeout=timeout)
+
+
+class Mute(Exception):
+    """An error whose text cannot be had."""
+
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+@pytest.mark.parametrize(
+    "error, text",
+    [
+        (Mute(), "Mute: (its text cannot be had: ValueError)"),
+        (RuntimeError("a\udcffb"), "RuntimeError: a\\udcffb"),
+        (RuntimeError("\x1b[31mred\0\n end"), "RuntimeError: \\x1b[31mred\\x00 end"),
+        (RuntimeError("grün ✓"), "RuntimeError: grün ✓"),
+        (RuntimeError("x" * 10_000), f"RuntimeError: {'x' * 1986}"),
+    ],
+    ids=["mute", "surrogate", "control", "text", "long"],
+)
+def test_error_text_is_one_line_that_can_be_stored_and_printed(error: Exception, text: str) -> None:
+    assert error_text(error) == text
+    assert text.encode()
+
+
+async def test_process_of_a_handler_whose_error_has_no_text_is_a_failure() -> None:
+    queue = Queue("mail")
+
+    @queue.job()
+    async def send(ctx: object) -> None:
+        raise Mute
+
+    codec = JsonCodec()
+    payload = codec.encode({"job": "send", "args": [], "kwargs": {}})
+    job = Leased("1", 1, 1, 0, 0, payload)
+    with Client.from_url("redis://h") as blocking:
+        client = AsyncClient.from_url("redis://h")
+        context = JobContext(job, queue="mail", worker_id="w", client=client, blocking_client=blocking)
+        settlement = await process(queue, codec, job, context)
+    assert (settlement.outcome, settlement.data) == ("failed", b"Mute: (its text cannot be had: ValueError)")

@@ -22,9 +22,16 @@ MAX_ERROR: Final = 2000
 
 
 def error_text(exc: BaseException) -> str:
-    """The error in one line, as dead letters show it."""
-    text = f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
-    return " ".join(text.split())[:MAX_ERROR]
+    """The error in one line, as dead letters show it.  What cannot be printed, or sent as UTF-8, is escaped."""
+    name = type(exc).__name__
+    try:
+        said = str(exc)
+    except Exception as fault:  # the error of an error must not hold the job
+        said = f"(its text cannot be had: {type(fault).__name__})"
+    words = " ".join((f"{name}: {said}" if said else name)[: 2 * MAX_ERROR].split())
+    if not words.isprintable():
+        words = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in words)
+    return words[:MAX_ERROR]
 
 
 async def process(queue: Queue, codec: Codec, job: Leased, context: JobContext) -> Settlement:
