@@ -98,7 +98,7 @@ class Health:
         if self.open:
             self.rejected += 1
             raise ServerUnavailable(
-                f"{self._name} has been unavailable for {now_s - self._opened_s:.1f} s; "
+                f"{self._name} has been unavailable for {max(0.0, now_s - self._opened_s):.1f} s; "
                 "it is probed in the background, and calls go on when it answers"
             )
 

@@ -83,7 +83,11 @@ class LimiterPlans:
     def hit(self, key: str, cost: int) -> tuple[Script[object], ScriptKeys, Args]:
         """Script, keys and arguments of the step that takes `cost` if there is room."""
         if cost == 1 and cost.__class__ is int and key:
-            return self._check_script, (self._key_prefix + key.encode(),), (*self._one, self._request())
+            try:
+                name = self._key_prefix + key.encode()
+            except (AttributeError, UnicodeEncodeError):
+                name = self.key(key)  # it says what is wrong
+            return self._check_script, (name,), (*self._one, self._request())
         arguments = self.algorithm.arguments(self._cost(cost))
         return self._check_script, (self.key(key),), (*arguments, CONSUME, self._identity.request())
 

@@ -93,7 +93,7 @@ class HttpApp:
     async def _check(self, body: bytes) -> Answer:
         try:
             request: object = json.loads(body)
-        except ValueError as exc:
+        except (ValueError, RecursionError) as exc:  # RecursionError: brackets in brackets in brackets
             return problem(400, f"the body must be JSON: {exc}")
         try:
             verdict = await self._service.check(request)

@@ -254,3 +254,11 @@ def test_limiter_with_local_policy_counts_here_until_the_server_is_back() -> Non
     ]
     assert limiter.check("user:43", 20).allowed
     assert not limiter.check("user:42").degraded
+
+
+@pytest.mark.parametrize("cost", [1, 2])
+@pytest.mark.parametrize("key", ["\ud800", 5, b"user"])
+def test_check_of_a_key_that_is_no_text_is_refused(key: str, cost: int) -> None:
+    limiter = LimiterPlans("api", GCRA(10, 1), on_outage="raise", keys=Keys.of("ck"))
+    with pytest.raises(ConfigurationError, match="the key of limiter 'api' must be a string that UTF-8 can hold"):
+        limiter.check(key, cost)

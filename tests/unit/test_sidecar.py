@@ -291,6 +291,7 @@ async def test_check_answers_with_the_decision_and_its_fields() -> None:
         ({"limiter": "api"}, "key must be a text of 1 to 1024 characters, not None"),
         ({"limiter": "api", "key": ""}, "key must be a text"),
         ({"limiter": "api", "key": "k" * 1025}, "key must be a text"),
+        ({"limiter": "api", "key": "\ud800"}, "the key of limiter 'api' must be a string that UTF-8 can hold"),
         ({"limiter": "api", "key": "a", "cost": "1"}, "cost must be a whole number, not '1'"),
         ({"limiter": "api", "key": "a", "cost": True}, "cost must be a whole number, not True"),
         ({"limiter": "api", "key": "a", "cost": -1}, "cost must be a whole number from 0"),
@@ -313,6 +314,7 @@ async def test_check_with_a_body_that_is_no_json_or_too_long_is_refused() -> Non
     app = App()
     assert (await app.request("POST", "/check", b"{"))[0] == 400
     assert (await app.request("POST", "/check", b"\xff"))[0] == 400
+    assert (await app.request("POST", "/check", b"[" * LARGEST_BODY))[0] == 400
     assert (await app.request("POST", "/check", *[b" " * 1024] * (LARGEST_BODY // 1024 + 1)))[0] == 413
     status, _, _ = await app.request("POST", "/check", b'{"limiter": "api",', b'"key": "a"}')
     assert status == 200
