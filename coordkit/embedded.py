@@ -40,6 +40,10 @@ READY: Final = b"Ready to accept connections"
 ACCEPTED: Final = b"+"
 RUN_PREFIX: Final = "coordkit-"
 STALE_AFTER_S: Final = 60.0
+SAVE_POINTS: Final = "3600 1 300 100 60 10000"
+"""When a shared server writes a snapshot, besides at its end: Redis's own default."""
+
+LOG_MANIFEST: Final = Path("appendonlydir", "appendonly.aof.manifest")
 
 
 def is_embedded(url: str) -> bool:
@@ -162,7 +166,7 @@ class EmbeddedServer:
                 shutil.rmtree(stale, ignore_errors=True)
             _remove_stale_run_directories()
             run_directory = Path(tempfile.mkdtemp(prefix=RUN_PREFIX))
-            command = _command(run_directory, self._directory or run_directory)
+            command = _command(run_directory, self._directory)
             self._process = _started(command, inherited, run_directory)
             if not self._join(run_directory):
                 raise ServerUnavailable(f"the server of {self} ended right after its start")
@@ -176,13 +180,20 @@ def _is_closed(owner: socket.socket) -> bool:
     return bool(readable)
 
 
-def _command(run_directory: Path, data_directory: Path) -> list[str]:
+def _command(run_directory: Path, directory: Path | None) -> list[str]:
+    """The command line of a server that keeps its data in `directory`; without one it keeps nothing."""
+    keeping: list[str] = []
+    if directory is not None:
+        keeping += ["--save", SAVE_POINTS]
+        if (directory / LOG_MANIFEST).exists():  # it has been logged here: the snapshot, if any, is older
+            keeping += ["--appendonly", "yes"]
     return [
         *(sys.executable, "-P", "-m", "coordkit_server"),
         *("--port", "0"),
         *("--unixsocket", str(run_directory / "server.sock"), "--unixsocketperm", "700"),
         *("--owner-socket", str(run_directory / "owner.sock")),
-        *("--dir", str(data_directory)),
+        *("--dir", str(directory or run_directory)),
+        *keeping,
     ]
 
 

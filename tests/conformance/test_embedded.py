@@ -47,6 +47,13 @@ def server_pid(ck: Client) -> int:
     return int(info.split(b"process_id:")[1].split()[0])
 
 
+def persistence(ck: Client) -> bytes:
+    """What INFO tells of the files."""
+    info = ck.backend.execute(("INFO", "persistence"))
+    assert isinstance(info, bytes)
+    return info
+
+
 def start_user(url: str) -> tuple[subprocess.Popen[str], int]:
     """Another process that uses the server at `url`, and the server's pid."""
     user = subprocess.Popen(
@@ -99,6 +106,26 @@ def test_embedded_server_of_directory_is_shared_until_the_last_leaves(tmp_path: 
     user.kill()
     stop_user(user)
     eventually(lambda: ended(pid))
+
+
+def test_embedded_server_of_directory_finds_what_the_last_one_held(tmp_path: Path) -> None:
+    url = f"embedded://{tmp_path}/data"
+    for count in range(1, 4):
+        with Client.from_url(url) as ck:
+            assert ck.backend.execute(("INCR", "runs")) == count
+
+
+def test_embedded_server_of_directory_goes_on_with_an_append_only_file(tmp_path: Path) -> None:
+    url = f"embedded://{tmp_path}"
+    with Client.from_url(url) as ck:
+        ck.backend.execute(("SET", "k", "before"))
+        ck.backend.execute(("SAVE",))
+        ck.backend.execute(("CONFIG", "SET", "save", "", "appendonly", "yes"))
+        eventually((tmp_path / "appendonlydir" / "appendonly.aof.manifest").exists)
+        eventually(lambda: b"aof_rewrite_in_progress:0" in persistence(ck))
+        ck.backend.execute(("SET", "k", "logged"))
+    with Client.from_url(url) as ck:
+        assert ck.backend.execute(("GET", "k")) == b"logged"
 
 
 def test_embedded_server_of_directory_started_by_many_at_once_is_one(tmp_path: Path) -> None:
