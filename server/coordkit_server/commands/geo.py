@@ -147,10 +147,9 @@ def geodist(cx: Context) -> object:
 class Found:
     """A member in the shape."""
 
-    def __init__(self, member: bytes, score: float, place: Place, distance: float) -> None:
+    def __init__(self, member: bytes, score: float, distance: float) -> None:
         self.member: Final = member
         self.score: Final = score
-        self.place: Final = place
         self.distance: Final = distance
 
 
@@ -290,23 +289,46 @@ class Search:
 
     def run(self) -> object:
         """Search, then reply or store."""
+        if self.value is not None and self._wants_members():
+            return self._members(self.value)
         found = [] if self.value is None else self._sorted(self._collect(self.value))
         return self._reply(found) if self.destination is None else self._store(self.destination, found)
+
+    def _wants_members(self) -> bool:
+        """Return True if all that are found are replied, as they come, with nothing else."""
+        return not (self.order or self.count or self._wants_more() or self.destination is not None)
+
+    def _wants_more(self) -> bool:
+        """Return True if a reply tells more than members."""
+        return self.with_distance or self.with_hash or self.with_coordinates
+
+    def _members(self, value: ZSetValue) -> list[object]:
+        """Return the members in the shape, as they come."""
+        shape = self.shape
+        shape.prepare()
+        found: list[object] = []
+        for span in covering(shape):
+            first = value.count_below(span.low, False)
+            scores, members = value.range(first, max(first, value.count_below(span.high, False)))
+            for i in range(len(scores)):
+                if shape.distance_within_m(scores[i], False) != -1.0:
+                    found.append(members[i])
+        return found
 
     def _collect(self, value: ZSetValue) -> list[Found]:
         """Return the members in the shape, as they come; with ANY no more than COUNT."""
         limit = self.count if self.any else 0
         found: list[Found] = []
+        self.shape.prepare()
         for span in covering(self.shape):
             if limit and len(found) >= limit:
                 break
             first = value.count_below(span.low, False)
             scores, members = value.range(first, max(first, value.count_below(span.high, False)))
             for i in range(len(scores)):
-                place = decode(scores[i])
-                distance = self.shape.distance_within_m(place)
+                distance = self.shape.distance_within_m(scores[i], True)
                 if distance != -1.0:
-                    found.append(Found(members[i], scores[i], place, distance / self.shape.unit_m))
+                    found.append(Found(members[i], scores[i], distance / self.shape.unit_m))
                 if limit and len(found) >= limit:
                     break
         return found
@@ -323,7 +345,7 @@ class Search:
     def _reply(self, results: list[Found]) -> list[object]:
         """Return the members, each with what was asked for."""
         replies: list[object] = []
-        plain = not (self.with_distance or self.with_hash or self.with_coordinates)
+        plain = not self._wants_more()
         for found in results:
             if plain:
                 replies.append(found.member)
@@ -334,7 +356,7 @@ class Search:
             if self.with_hash:
                 row.append(int(found.score))
             if self.with_coordinates:
-                row.append(_coordinates(found.place))
+                row.append(_coordinates(decode(found.score)))
             replies.append(row)
         return replies
 

@@ -19,6 +19,12 @@ LATITUDE_MAX: Final = 85.05112878
 STANDARD_LATITUDE_MAX: Final = 90.0  # of geohash.org
 STEPS: Final = 26  # bits of each coordinate in a score
 EARTH_RADIUS_M: Final = 6372797.560856
+_SCALE: Final = 67108864.0  # cells of a coordinate in a score, 2 ** STEPS
+_HEIGHT: Final = LATITUDE_MAX + LATITUDE_MAX
+_WIDTH: Final = LONGITUDE_MAX + LONGITUDE_MAX
+# what rounding can make of a distance is far less than this part of it
+_DOUBT: Final = 1e-9
+_LEAST_DOUBT: Final = 1e-18
 _MERCATOR_MAX_M: Final = 20037726.37
 _RADIANS: Final = pi / 180.0
 _ALPHABET: Final = b"0123456789bcdefghjkmnpqrstuvwxyz"
@@ -52,10 +58,9 @@ def _spread(value: int) -> int:
     return (x | (x << 1)) & _SPREAD_1
 
 
-def _gather(value: int) -> int:
-    """Return the even bits of a signed 64-bit `value`, next to each other."""
-    x: i64 = value
-    x = x & _SPREAD_1
+def _gather(value: i64) -> i64:
+    """Return the even bits of `value`, next to each other."""
+    x = value & _SPREAD_1
     x = (x | (x >> 1)) & _SPREAD_2
     x = (x | (x >> 2)) & _SPREAD_4
     x = (x | (x >> 4)) & _SPREAD_8
@@ -83,8 +88,8 @@ class Area:
     """The cell of a hash, in degrees."""
 
     def __init__(self, bits: int, steps: int) -> None:
-        north = _gather(bits)
-        east = _gather(bits >> 1)
+        north = int(_gather(bits))
+        east = int(_gather(bits >> 1))
         scale = float(1 << steps)
         width = LONGITUDE_MAX + LONGITUDE_MAX
         height = LATITUDE_MAX + LATITUDE_MAX
@@ -96,16 +101,29 @@ class Area:
 
 def decode(score: float) -> Place:
     """Return the middle of the cell that a score stands for; any score is taken, cut to 64 bits."""
-    area = Area(_word(score), STEPS)
-    longitude = (area.west + area.east) / 2
-    latitude = (area.south + area.north) / 2
-    return Place(
-        min(max(longitude, -LONGITUDE_MAX), LONGITUDE_MAX),
-        min(max(latitude, -LATITUDE_MAX), LATITUDE_MAX),
-    )
+    bits = _word(score)
+    return Place(_longitude(bits), _latitude(bits))
 
 
-def _word(score: float) -> int:
+def _latitude(bits: i64) -> float:
+    """Return the latitude in the middle of the cell of a score."""
+    number = _gather(bits)
+    south = -LATITUDE_MAX + float(number) / _SCALE * _HEIGHT
+    north = -LATITUDE_MAX + float((number + 1) & _COORDINATE) / _SCALE * _HEIGHT
+    middle = (south + north) / 2
+    return LATITUDE_MAX if middle > LATITUDE_MAX else -LATITUDE_MAX if middle < -LATITUDE_MAX else middle
+
+
+def _longitude(bits: i64) -> float:
+    """Return the longitude in the middle of the cell of a score."""
+    number = _gather(bits >> 1)
+    west = -LONGITUDE_MAX + float(number) / _SCALE * _WIDTH
+    east = -LONGITUDE_MAX + float((number + 1) & _COORDINATE) / _SCALE * _WIDTH
+    middle = (west + east) / 2
+    return LONGITUDE_MAX if middle > LONGITUDE_MAX else -LONGITUDE_MAX if middle < -LONGITUDE_MAX else middle
+
+
+def _word(score: float) -> i64:
     """Return `score` as the signed 64-bit integer with the bits of C's cast to uint64_t on x86."""
     if -9.2e18 < score < 9.2e18:
         return int(score)
@@ -160,14 +178,57 @@ class Shape:
         self.radius: float = 0.0
         self.width: float = 0.0
         self.height: float = 0.0
+        # of a circle, what every place is compared with: see `prepare`
+        self._radius_m: float = 0.0
+        self._east: float = 0.0
+        self._north: float = 0.0
+        self._cosine: float = 1.0
+        self._band: float = 0.0
+        self._inside: float = -1.0
+        self._outside: float = 1.0
 
-    def distance_within_m(self, place: Place) -> float:
-        """Return the metres from the middle to a place in the shape, -1 for one outside."""
-        longitude = place.longitude
-        latitude = place.latitude
-        if not self.is_box:
-            distance = distance_m(self.longitude, self.latitude, longitude, latitude)
-            return -1.0 if distance > self.radius * self.unit_m else distance
+    def prepare(self) -> None:
+        """Work out what all places are compared with, before the first `distance_within_m`.
+
+        `_band` is how far north or south a place can be, in radians; below `_inside` and above `_outside` the square of
+        half a chord leaves no doubt where its end is, and the arc need not be known."""
+        self._radius_m = self.radius * self.unit_m
+        self._east = self.longitude * _RADIANS
+        self._north = self.latitude * _RADIANS
+        self._cosine = cos(self._north)
+        half = self._radius_m / EARTH_RADIUS_M / 2
+        self._band = 2 * half * (1 + _DOUBT) + _DOUBT
+        if half < pi / 2:
+            chord = sin(half) * sin(half)
+            self._inside = chord * (1 - _DOUBT) - _LEAST_DOUBT
+            self._outside = chord * (1 + _DOUBT) + _LEAST_DOUBT
+
+    def distance_within_m(self, score: float, exact: bool) -> float:
+        """Return the metres from the middle to the place of a score, -1 if it is outside.
+
+        Not `exact`: any number that is not -1 stands for a place inside."""
+        bits = _word(score)
+        latitude = _latitude(bits)
+        if self.is_box:
+            return self._distance_in_box_m(_longitude(bits), latitude)
+        north = latitude * _RADIANS
+        climb = north - self._north
+        if climb > self._band or -climb > self._band:
+            return -1.0
+        longitude = _longitude(bits)
+        v = sin((longitude * _RADIANS - self._east) / 2)
+        if v != 0.0:
+            u = sin(climb / 2)
+            chord = u * u + self._cosine * cos(north) * v * v
+            if self._outside < chord <= 1.0:
+                return -1.0
+            if chord < self._inside and not exact:
+                return 0.0
+        distance = distance_m(self.longitude, self.latitude, longitude, latitude)
+        return -1.0 if distance > self._radius_m else distance
+
+    def _distance_in_box_m(self, longitude: float, latitude: float) -> float:
+        """Return the metres from the middle to a place in the box, -1 for one outside."""
         if _north_south_m(latitude, self.latitude) > self.height * self.unit_m / 2:
             return -1.0
         if distance_m(longitude, latitude, self.longitude, latitude) > self.width * self.unit_m / 2:

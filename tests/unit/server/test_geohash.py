@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from coordkit_server.datatypes.geohash import (
     LATITUDE_MAX,
     STEPS,
-    Place,
     Shape,
     covering,
     decode,
@@ -70,6 +69,7 @@ def test_distance_m_is_symmetric_and_at_most_half_around(x: float, y: float, oth
 def circle(longitude: float, latitude: float, radius_m: float) -> Shape:
     shape = Shape()
     shape.longitude, shape.latitude, shape.radius = longitude, latitude, radius_m
+    shape.prepare()
     return shape
 
 
@@ -86,7 +86,7 @@ def test_covering_has_every_place_of_the_shape(
     other_latitude = latitude + up * degrees
     assume(abs(other_latitude) < 80)
     score = float(encode(longitude + aside * degrees, other_latitude, STEPS))
-    assume(shape.distance_within_m(decode(score)) != -1.0)
+    assume(shape.distance_within_m(score, False) != -1.0)
     assert any(span.low <= score < span.high for span in covering(shape))
 
 
@@ -103,9 +103,28 @@ def test_covering_tiny_circle_is_the_place_itself() -> None:
 
 def test_distance_within_outside_is_minus_one() -> None:
     shape = circle(*PALERMO, 100_000.0)
-    assert shape.distance_within_m(Place(*CATANIA)) == -1.0
+    assert shape.distance_within_m(CATANIA_SCORE, True) == -1.0
     shape.unit_m = 2.0
-    assert 166_000 < shape.distance_within_m(Place(*CATANIA)) < 167_000
+    shape.prepare()
+    assert 166_000 < shape.distance_within_m(CATANIA_SCORE, True) < 167_000
+
+
+@given(
+    *(LONGITUDES, LATITUDES, LONGITUDES, LATITUDES),
+    st.one_of(st.floats(0, 21_000_000), st.just(inf), st.sampled_from([-1e-3, -1e-9, 0.0, 1e-9, 1e-3])),
+)
+def test_distance_within_circle_is_what_comparing_with_the_radius_tells(
+    longitude: float, latitude: float, other_longitude: float, other_latitude: float, radius_m: float
+) -> None:
+    score = float(encode(other_longitude, other_latitude, STEPS))
+    place = decode(score)
+    distance = distance_m(longitude, latitude, place.longitude, place.latitude)
+    if radius_m < 1 and not isnan(distance):  # a radius that is nearly, or exactly, the distance
+        radius_m = distance * (1 + radius_m)
+    shape = circle(longitude, latitude, radius_m)
+    expected = -1.0 if distance > radius_m else distance
+    assert shape.distance_within_m(score, True) == expected or isnan(expected)
+    assert (shape.distance_within_m(score, False) == -1.0) == (expected == -1.0)
 
 
 @pytest.mark.parametrize(
