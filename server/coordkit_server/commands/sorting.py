@@ -116,7 +116,7 @@ def _elements(value: object) -> list[bytes]:
         return value.listed()
     if isinstance(value, ZSetValue):
         value.packed = False  # so does Redis, even for SORT_RO
-        return value.range(0, value.length())[1]
+        return value.members(0, value.length())
     raise wrong_type()
 
 

@@ -60,7 +60,7 @@ class LexRange:
         """Return the ranks of the range of a set with different scores, less `offset` members.
 
         What such a range is, Redis leaves open; a packed set is gone through from one end, as it does."""
-        members = value.range(0, value.length())[1]
+        members = value.members(0, value.length())
         size = len(members)
         if self._is_empty() or self._is_below(members[size - 1]) or self._is_above(members[0]):
             return 0, 0

@@ -87,9 +87,13 @@ class RangeRequest:
         """Return the range as a reply."""
         if value is None:
             return []
-        scores, members = self.select(value)
         if not self.with_scores:
-            return list(members)
+            start, stop = self.ranks(value)
+            found: list[object] = list(value.members(start, stop))
+            if self.reverse:
+                found.reverse()
+            return found
+        scores, members = self.select(value)
         items: list[object] = []
         for i in range(len(members)):
             items.append(members[i])

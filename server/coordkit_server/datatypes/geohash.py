@@ -33,15 +33,15 @@ _WORD: Final = 1 << 64
 _WORD_END: Final = 18446744073709551616.0
 _WORD_HALF: Final = 9223372036854775808.0
 _LEAST_WORD: Final = -(1 << 63)
-_COORDINATE: Final = 0xFFFFFFFF
+_COORDINATE: Final[i64] = 0xFFFFFFFF
 _EVEN: Final = 0x1555555555555555  # as many bits as fit into a small integer; hashes have 54 at most
 _ODD: Final = 0x2AAAAAAAAAAAAAAA
 # masks and shifts that spread the bits of a coordinate to every second place, and gather them
-_SPREAD_1: Final = 0x5555555555555555
-_SPREAD_2: Final = 0x3333333333333333
-_SPREAD_4: Final = 0x0F0F0F0F0F0F0F0F
-_SPREAD_8: Final = 0x00FF00FF00FF00FF
-_SPREAD_16: Final = 0x0000FFFF0000FFFF
+_SPREAD_1: Final[i64] = 0x5555555555555555
+_SPREAD_2: Final[i64] = 0x3333333333333333
+_SPREAD_4: Final[i64] = 0x0F0F0F0F0F0F0F0F
+_SPREAD_8: Final[i64] = 0x00FF00FF00FF00FF
+_SPREAD_16: Final[i64] = 0x0000FFFF0000FFFF
 _NORTH: Final = 1
 _SOUTH: Final = -1
 _EAST: Final = 1
@@ -88,15 +88,15 @@ class Area:
     """The cell of a hash, in degrees."""
 
     def __init__(self, bits: int, steps: int) -> None:
-        north = int(_gather(bits))
-        east = int(_gather(bits >> 1))
+        north = _gather(bits)
+        east = _gather(bits >> 1)
         scale = float(1 << steps)
         width = LONGITUDE_MAX + LONGITUDE_MAX
         height = LATITUDE_MAX + LATITUDE_MAX
-        self.south: Final = -LATITUDE_MAX + north / scale * height
-        self.north: Final = -LATITUDE_MAX + ((north + 1) & _COORDINATE) / scale * height
-        self.west: Final = -LONGITUDE_MAX + east / scale * width
-        self.east: Final = -LONGITUDE_MAX + ((east + 1) & _COORDINATE) / scale * width
+        self.south: Final = -LATITUDE_MAX + float(north) / scale * height
+        self.north: Final = -LATITUDE_MAX + float((north + 1) & _COORDINATE) / scale * height
+        self.west: Final = -LONGITUDE_MAX + float(east) / scale * width
+        self.east: Final = -LONGITUDE_MAX + float((east + 1) & _COORDINATE) / scale * width
 
 
 def decode(score: float) -> Place:

@@ -332,10 +332,24 @@ class SortedMembers:
         number, place = self._locate(start)
         while wanted > 0:
             chunk = self._chunks[number]
-            part = chunk.scores[place : place + wanted]
-            scores.extend(part)
-            members.extend(chunk.members[place : place + wanted])
+            part = chunk.members[place : place + wanted]
+            members.extend(part)
+            all_scores = chunk.scores
+            for at in range(place, place + len(part)):
+                scores.append(all_scores[at])
             wanted -= len(part)
             number += 1
             place = 0
         return scores, members
+
+    def members(self, start: int, stop: int) -> list[bytes]:
+        """Return the members alone of what `range` returns."""
+        wanted = stop - start
+        if wanted <= 0:
+            return []
+        number, place = self._locate(start)
+        found = self._chunks[number].members[place : place + wanted]
+        while len(found) < wanted:
+            number += 1
+            found.extend(self._chunks[number].members[: wanted - len(found)])
+        return found

@@ -186,7 +186,7 @@ class ZSetValue(Value):
         if large is None:
             self._records = packed_scores.cut(self._records, start, stop)
         else:
-            for member in large.order.range(start, stop)[1]:
+            for member in large.order.members(start, stop):
                 large.remove(member)
         self._count -= stop - start
 
@@ -241,6 +241,12 @@ class ZSetValue(Value):
             return self._large.order.range(start, stop)
         return packed_scores.listed(self._records, start, stop)
 
+    def members(self, start: int, stop: int) -> list[bytes]:
+        """Return the members alone of what `range` returns."""
+        if self._large is not None:
+            return self._large.order.members(start, stop)
+        return packed_scores.listed(self._records, start, stop)[1]
+
     def count_below(self, score: float, inclusive: bool) -> int:
         """Return how many members have a score below `score`, or up to it if `inclusive`."""
         if self._large is not None:
@@ -262,7 +268,7 @@ class ZSetValue(Value):
     def scan(self, cursor: int, count: int) -> tuple[int, list[bytes]]:
         """Return (next cursor, members); a packed set comes in one piece, in order."""
         if self.packed:
-            return 0, self.range(0, self._count)[1]
+            return 0, self.members(0, self._count)
         large = self._large
         if large is None:  # SCAN's promise needs a place that a member keeps
             large = self._grown()

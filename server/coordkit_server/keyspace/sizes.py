@@ -49,7 +49,7 @@ def _value_bytes(value: object, samples: int) -> int:
         if small_bytes:
             return getsizeof(value) + _HEADER + small_bytes
         size = value.length()
-        looked = value.range(0, _sampled(size, samples))[1]
+        looked = value.members(0, _sampled(size, samples))
         return getsizeof(value) + _elements_bytes(looked, size, DICT_SLOT + 2 * LIST_SLOT + _FLOAT)
     if isinstance(value, StreamValue):
         return getsizeof(value) + _stream_bytes(value, samples)

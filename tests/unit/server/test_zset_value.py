@@ -93,6 +93,7 @@ def agree(value: ZSetValue, model: dict[bytes, float]) -> None:
         score, member = pairs[rank]
         assert (value.at(rank), value.rank(member), value.score(member)) == (pairs[rank], rank, score)
         assert value.range(rank, min(rank + 5, len(pairs)))[1] == [name for _, name in pairs[rank : rank + 5]]
+        assert value.members(rank, min(rank + 5, len(pairs))) == [name for _, name in pairs[rank : rank + 5]]
         for inclusive in (False, True):
             below = sum(1 for other, _ in pairs if other < score or (inclusive and other == score))
             assert value.count_below(score, inclusive) == below
@@ -110,7 +111,7 @@ def test_zset_that_outgrows_its_records_keeps_its_members(count: int, member_byt
         value.set(name, float(number), Limits())
     is_small = count <= 128 and member_bytes <= 255 and count * (member_bytes + 9) <= 4096
     assert (value.small_bytes() > 0) == is_small
-    assert value.range(0, count)[1] == names
+    assert value.range(0, count)[1] == value.members(0, count) == names
 
 
 def test_scan_small_set_that_is_not_packed_returns_all_members() -> None:
