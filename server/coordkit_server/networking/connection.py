@@ -338,6 +338,10 @@ class Connection(Handler, Flushable, OutputSink):
 
     def _take(self) -> bytes:
         """Return the next bytes to send, up to about JOIN_LIMIT."""
+        if self._unsent_bytes <= JOIN_LIMIT:
+            data = b"".join(self._unsent)
+            self._unsent = []
+            return data
         size = 0
         count = 0
         for chunk in self._unsent:

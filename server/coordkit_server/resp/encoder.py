@@ -25,6 +25,7 @@ from coordkit_server.resp.reply import (
 CRLF: Final = b"\r\n"
 _SMALL: Final = 1024
 BULK_HEADS: Final[list[bytes]] = [b"$%d\r\n" % n for n in range(_SMALL)]
+NEXT_HEADS: Final[list[bytes]] = [b"\r\n$%d\r\n" % n for n in range(_SMALL)]
 INTEGERS: Final[list[bytes]] = [b":%d\r\n" % n for n in range(_SMALL)]
 ARRAY_HEADS: Final[list[bytes]] = [b"*%d\r\n" % n for n in range(_SMALL)]
 NULL2: Final = b"$-1\r\n"
@@ -46,10 +47,26 @@ def encode(out: list[bytes], reply: object, resp3: bool) -> None:
         out.append(NULL3 if resp3 else NULL2)
     elif isinstance(reply, list):
         out.append(array_head(len(reply)))
-        for item in reply:
-            encode(out, item, resp3)
+        _encode_elements(out, reply, resp3)
     else:
         _encode_rare(out, reply, resp3)
+
+
+def _encode_elements(out: list[bytes], items: list[object], resp3: bool) -> None:
+    """Append the elements of an array; the end of a string and the head of the next one go as one chunk."""
+    ended = True
+    for item in items:
+        if isinstance(item, bytes) and len(item) < _SMALL:
+            out.append(BULK_HEADS[len(item)] if ended else NEXT_HEADS[len(item)])
+            out.append(item)
+            ended = False
+        else:
+            if not ended:
+                out.append(CRLF)
+                ended = True
+            encode(out, item, resp3)
+    if not ended:
+        out.append(CRLF)
 
 
 def encode_bulk(out: list[bytes], value: bytes) -> None:
@@ -130,8 +147,7 @@ def _encode_double(out: list[bytes], value: float, resp3: bool) -> None:
 def _encode_items(out: list[bytes], items: list[object], head: bytes, resp3: bool) -> None:
     """Append `head` (an array head if empty) and all items."""
     out.append(head or array_head(len(items)))
-    for item in items:
-        encode(out, item, resp3)
+    _encode_elements(out, items, resp3)
 
 
 def _encode_pairs(out: list[bytes], items: list[object], resp3: bool, *, nested: bool) -> None:
