@@ -89,7 +89,7 @@ class RangeRequest:
             return []
         if not self.with_scores:
             start, stop = self.ranks(value)
-            found: list[object] = list(value.members(start, stop))
+            found = value.members(start, stop)
             if self.reverse:
                 found.reverse()
             return found
