@@ -1,6 +1,8 @@
 """Reply values to bytes, in both protocols."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from coordkit_server.resp.encoder import encode
 from coordkit_server.resp.reply import (
@@ -57,6 +59,30 @@ def wire(reply: object, *, resp3: bool) -> bytes:
 def test_encode_reply_in_both_protocols(reply: object, resp2: bytes, resp3: bytes | None) -> None:
     assert wire(reply, resp3=False) == resp2
     assert wire(reply, resp3=True) == (resp2 if resp3 is None else resp3)
+
+
+ELEMENTS = [
+    b"",
+    b"ab",
+    b"x" * 1023,
+    b"x" * 1024,
+    7,
+    None,
+    OK,
+    NULL_ARRAY,
+    [b"in", [], b"ner"],
+    ErrorReply(b"ERR no"),
+    1.5,
+]
+
+
+@given(st.lists(st.sampled_from(ELEMENTS), max_size=6), st.booleans())
+def test_encode_array_is_its_head_and_each_element(elements: list[object], resp3: bool) -> None:
+    alone = [wire(element, resp3=resp3) for element in elements]
+    assert wire(elements, resp3=resp3) == b"*%d\r\n" % len(elements) + b"".join(alone)
+    assert wire(SetReply(elements), resp3=resp3) == b"%c%d\r\n" % (b"~" if resp3 else b"*", len(elements)) + b"".join(
+        alone
+    )
 
 
 def test_wire_reply_decoded_returns_lists_and_bytes() -> None:
