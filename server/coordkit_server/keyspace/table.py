@@ -3,9 +3,9 @@
 Map: Entry (a key, its value and what the keyspace knows about it), Table (find, add, remove, scan, random entries).
 
 A dict would keep each key's hash and pointers a second time; here an entry costs its own 64 bytes and two places in
-the list of buckets, and no insert ever waits for the whole table to move.  A key hangs in the bucket that the low bits of
-its hash name.  Of the first `_mask + 1` buckets (a power of two) as many are divided as there are buckets beyond them;
-for these one bit more counts: bucket `b` and the one it was divided into, `b + _mask + 1` (linear hashing).
+the list of buckets, and no insert ever waits for the whole table to move.  A key hangs in the bucket that the low bits
+of its hash name.  Of the first `_mask + 1` buckets (a power of two) as many are divided as there are buckets beyond
+them; for these one bit more counts: bucket `b` and the one it was divided into, `b + _mask + 1` (linear hashing).
 
 `scan` walks the buckets in the order of their bits reversed, as Redis does: the keys still to come are those whose
 hash, read from its lowest bit on, is not below the cursor.  That holds for any number of buckets, so a key present
