@@ -99,9 +99,11 @@ def blocking_transport(client: object | None, timeout_s: float, *, share: bool) 
 def asynchronous_transport(client: object | None, timeout_s: float, *, share: bool) -> AsyncTransport:
     """The same for an asynchronous one."""
     if share:
-        from coordkit.transports.shared import AsyncSharedTransport
+        from coordkit.transports.shared import AsyncSharedTransport, is_blocking
+        from coordkit.transports.shared_threads import ThreadedSharedTransport
 
-        return AsyncSharedTransport(client, timeout_s=timeout_s)
+        shared = ThreadedSharedTransport if is_blocking(client) else AsyncSharedTransport
+        return shared(client, timeout_s=timeout_s)
     nodes = borrowed_nodes(client)
     if nodes:
         return AsyncClusterTransport(nodes, timeout_s=timeout_s)
@@ -237,7 +239,8 @@ class AsyncClient:
 
     `AsyncClient(redis=redis.asyncio.Redis(...))` borrows the settings of a client of yours, as `from_redis` does: the
     same server and login over connections of its own.  What you pass is neither used nor closed.  With `share=True`
-    everything runs through your client instead, on asyncio only: its pool, its retries; it is not closed either.
+    everything runs through your client instead: its pool, its retries; it is not closed either.  On trio that has to be
+    a `redis.Redis`, which is used from threads.
     """
 
     def __init__(

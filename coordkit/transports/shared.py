@@ -2,6 +2,7 @@
 
     Client(redis=redis.Redis(...), share=True)
     AsyncClient(redis=redis.asyncio.Redis(...), share=True)
+    AsyncClient(redis=redis.Redis(...), share=True)  # on trio too, by threads: see shared_threads
 
 Their pool is used, with their login, TLS, retries and timeouts; the first subscription takes one connection of it until
 the toolkit's client is closed.  What they own is never closed.  `redis.RedisCluster` and its twin work too.
@@ -38,7 +39,7 @@ from coordkit.transports.address import Address
 from coordkit.transports.asyncio_ import AsyncioTransport
 from coordkit.transports.asyncio_subscriber import KEEPALIVE_S
 from coordkit.transports.base import DEFAULT_TIMEOUT_S, refusal
-from coordkit.transports.loops import Loop, Task, running_asyncio, running_loop
+from coordkit.transports.loops import Loop, Task, running_asyncio, running_loop, trio_module
 from coordkit.transports.slots import slot_of
 from coordkit.transports.socket_ import SocketTransport
 from coordkit.wire import Reply
@@ -64,6 +65,11 @@ CODES: Final = {
 CODE: Final = re.compile(r"[A-Z][A-Z0-9_]*( |$)")
 THEIRS: Final = (redis.exceptions.RedisError, OSError, asyncio.TimeoutError)
 CLUSTERS: Final = (redis.RedisCluster, redis.asyncio.RedisCluster)
+
+
+def is_blocking(client: object) -> bool:
+    """Whether its calls block."""
+    return isinstance(client, redis.Redis | redis.RedisCluster)
 
 
 def undecoded(reply: object) -> object:
@@ -103,10 +109,16 @@ class SharedClient:
     """An endpoint that is nobody's to open: the client's own."""
 
     def __init__(self, client: object, *, asynchronous: bool) -> None:
-        kinds = (redis.asyncio.Redis, redis.asyncio.RedisCluster) if asynchronous else (redis.Redis, redis.RedisCluster)
-        if not isinstance(client, kinds):
-            wanted = " or ".join(f"{kind.__module__.rpartition('.')[0]}.{kind.__name__}" for kind in kinds)
-            raise ConfigurationError(f"share=True needs a {wanted} here, not {client!r}")
+        fits = (
+            isinstance(client, redis.asyncio.Redis | redis.asyncio.RedisCluster)
+            if asynchronous
+            else is_blocking(client)
+        )
+        if not fits:
+            wanted = "redis.asyncio.Redis, redis.asyncio.RedisCluster, " if asynchronous else ""
+            raise ConfigurationError(
+                f"share=True needs a {wanted}redis.Redis or redis.RedisCluster here, not {client!r}"
+            )
         self.client: Any = client
         self.is_cluster = isinstance(client, CLUSTERS)
 
@@ -203,11 +215,22 @@ class BorrowedSocket:
             self._socket = None
 
 
+def refuse_trio(client: object) -> None:
+    """Raises ConfigurationError where trio runs: redis.asyncio does not run there."""
+    if running_asyncio() is None and trio_module() is not None:
+        raise ConfigurationError(
+            f"{type(client).__name__} of redis.asyncio runs on asyncio only, so it cannot be shared on trio; share a "
+            "blocking redis.Redis or redis.RedisCluster, which is used from threads, or leave out share=True: then its "
+            "settings are used, over connections of our own"
+        )
+
+
 class AsyncSharedTransport(AsyncioTransport):
     """Calls and subscriptions through a `redis.asyncio.Redis` or `RedisCluster`, on the loop where that is used."""
 
     def __init__(self, client: object, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
         self._shared = SharedClient(client, asynchronous=True)
+        refuse_trio(client)
         super().__init__(self._shared, timeout_s=timeout_s)
 
     def group_of(self, key: bytes) -> int:
@@ -249,8 +272,7 @@ class AsyncSharedTransport(AsyncioTransport):
             await self.execute(("PING",), time.monotonic() + timeout_s)
 
     def _state(self) -> Any:
-        if running_asyncio() is None:
-            raise ConfigurationError(f"{self} runs on asyncio only; on trio use from_url, or redis= without share")
+        refuse_trio(self._shared.client)
         return super()._state()
 
     async def open_stream(self) -> "BorrowedStream":

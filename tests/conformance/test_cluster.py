@@ -179,7 +179,15 @@ async def a_shared_client_works(url: str) -> None:
 
 
 async def trio_works(url: str) -> None:
-    """Locks, limits and channels on trio."""
+    """Locks, limits and channels on trio, also by threads through a blocking client."""
+    host, port = url.removeprefix("redis+cluster://").split(",")[0].split(":")
+    blocking: Any = redis.RedisCluster(host=host, port=int(port))
+    async with AsyncClient(redis=blocking, share=True) as ck, ck.channel("news").subscribe() as messages:
+        async with ck.lock("shared on trio").hold(timeout=5):
+            assert (await ck.limiter("api", GCRA(10, 60)).check("shared on trio")).allowed
+        await ck.channel("news").publish("hello")
+        assert getattr(await messages.get(20), "data", None) == "hello"
+    blocking.close()
     async with AsyncClient.from_url(url, timeout=5) as ck:
         for number in range(10):
             async with ck.lock(f"trio{number}").hold(timeout=5):
