@@ -48,7 +48,9 @@ def command(
     coordkit sidecar --limit api=gcra:100/1s:burst=20
     curl -d '{"limiter": "api", "key": "user:42"}' http://127.0.0.1:8089/check
 
-    Also GET /health, /ready and /metrics.  SIGTERM and SIGINT end it after the requests that are under way.
+    Also GET /health, /ready and /metrics.  SIGTERM and SIGINT end it with status 0: requests that have come in are
+    answered first, one that is still being sent has half a second for it, and is answered 408 then; whoever has not
+    taken its answers 10 seconds later is cut off.
     """
     try:
         from coordkit.sidecar.config import load_rules

@@ -6,13 +6,17 @@ POST /check    {"limiter": name, "key": who, "cost": number}; cost is 1 if it is
 GET /health    200 while the process lives; says whether the server answers
 GET /ready     200 if the server answers, else 503
 GET /metrics   Prometheus' text format
+
+Told to stop it takes no new request and answers those that have come in.  One that is still being sent has `UNSENT_S`
+to come in, and is answered 408 then; after `UNREAD_S` the connections of those who do not take their answers are cut.
 """
 
+import asyncio
 import json
 import socket
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from coordkit.errors import ConfigurationError
@@ -26,6 +30,12 @@ Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
 
 LARGEST_BODY: Final = 16_384
+
+UNSENT_S: Final = 0.5
+"""How long after the order to stop a request may still be sent: its 16 kB at most are a matter of milliseconds."""
+
+UNREAD_S: Final = 10.0
+"""How long after the order to stop the last connection may stay open: who asks may be slow to take its answers."""
 
 JSON: Final = b"application/json"
 
@@ -58,12 +68,20 @@ class HttpApp:
 
     def __init__(self, service: RateLimitService) -> None:
         self._service = service
+        self._stopping = False
+        self._receiving: set[asyncio.Timeout] = set()
         self._routes: dict[str, tuple[str, Handler]] = {
             "/check": ("POST", self._check),
             "/health": ("GET", self._health),
             "/ready": ("GET", self._ready),
             "/metrics": ("GET", self._metrics),
         }
+
+    def stop(self) -> None:
+        """From now on a request that is not here within `UNSENT_S` is refused."""
+        self._stopping = True
+        for limit in self._receiving:
+            limit.reschedule(asyncio.get_running_loop().time() + UNSENT_S)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -84,11 +102,26 @@ class HttpApp:
             return problem(404, f"there is no {scope['path']}; there are {', '.join(self._routes)}")
         if scope["method"] != method:
             answer = problem(405, f"{scope['path']} takes {method}, not {scope['method']}")
-            return Answer(answer.status, answer.body, answer.content_type, ((b"allow", method.encode()),))
-        body = await read_body(receive)
+            return replace(answer, fields=((b"allow", method.encode()),))
+        try:
+            body = await self._body(receive)
+        except TimeoutError:
+            answer = problem(408, f"the sidecar is stopping, and the request was not sent within {UNSENT_S} s")
+            return replace(answer, fields=((b"connection", b"close"),))
+        except ConnectionError:
+            return problem(400, "the connection was closed before the request was sent")  # to nobody
         if body is None:
             return problem(413, f"the body is longer than {LARGEST_BODY} bytes")
         return await handler(body)
+
+    async def _body(self, receive: Receive) -> bytes | None:
+        """What `read_body` returns.  Raises TimeoutError when it takes too long and the sidecar is stopping."""
+        async with asyncio.timeout(UNSENT_S if self._stopping else None) as limit:
+            self._receiving.add(limit)
+            try:
+                return await read_body(receive)
+            finally:
+                self._receiving.discard(limit)
 
     async def _check(self, body: bytes) -> Answer:
         try:
@@ -115,10 +148,12 @@ class HttpApp:
 
 
 async def read_body(receive: Receive) -> bytes | None:
-    """The whole body of the request, None if it is too long."""
+    """The whole body of the request, None if it is too long.  Raises ConnectionError if it does not come."""
     body = bytearray()
     while True:
         event = await receive()
+        if event["type"] == "http.disconnect":
+            raise ConnectionError("the client closed its connection")
         body += event.get("body", b"")
         if len(body) > LARGEST_BODY:
             return None
@@ -131,7 +166,7 @@ async def serve(
 ) -> None:
     """Answer requests on a listening socket until told to stop: `on_start` gets the function that does.
 
-    Requests that are under way are answered first.
+    Requests that have come in are answered first, those that are still being sent have `UNSENT_S` for it.
     """
     try:
         import uvicorn
@@ -143,12 +178,23 @@ async def serve(
             """Whoever runs the sidecar decides on signals."""
             return nullcontext()
 
-    settings = uvicorn.Config(
-        HttpApp(service), lifespan="off", access_log=False, log_level="warning", timeout_graceful_shutdown=5
-    )
-    server = Server(settings)
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            """Comes back when every connection is closed: by itself, or by us after `UNREAD_S`."""
+            last = asyncio.get_running_loop().call_later(UNREAD_S, self._abort)
+            try:
+                await super().shutdown(sockets)
+            finally:
+                last.cancel()
+
+        def _abort(self) -> None:
+            for connection in list(self.server_state.connections):
+                connection.transport.abort()
+
+    app = HttpApp(service)
+    server = Server(uvicorn.Config(app, lifespan="off", access_log=False, log_level="warning"))
 
     def stop() -> None:
+        app.stop()
         server.should_exit = True
 
     on_start(stop)

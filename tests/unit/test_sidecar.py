@@ -231,13 +231,17 @@ class App:
         rules = {"api": Rule("api", GCRA(1, 60.0), "deny"), "open": Rule("open", GCRA(1, 60.0), "allow")}
         self._app = HttpApp(RateLimitService(rules, self.source))
 
-    async def request(self, method: str, path: str, *chunks: bytes) -> tuple[int, Mapping[str, str], bytes]:
+    async def request(
+        self, method: str, path: str, *chunks: bytes, last: Mapping[str, object] | None = None
+    ) -> tuple[int, Mapping[str, str], bytes]:
         """Status, fields and body of the response."""
-        waiting = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
-        waiting.append({"type": "http.request", "body": b"", "more_body": False})
+        waiting: list[Mapping[str, object]] = [
+            {"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks
+        ]
+        waiting.append(last or {"type": "http.request", "body": b"", "more_body": False})
         sent: list[dict[str, object]] = []
 
-        async def receive() -> dict[str, object]:
+        async def receive() -> Mapping[str, object]:
             return waiting.pop(0)
 
         async def send(event: dict[str, object]) -> None:
@@ -318,6 +322,14 @@ async def test_check_with_a_body_that_is_no_json_or_too_long_is_refused() -> Non
     assert (await app.request("POST", "/check", *[b" " * 1024] * (LARGEST_BODY // 1024 + 1)))[0] == 413
     status, _, _ = await app.request("POST", "/check", b'{"limiter": "api",', b'"key": "a"}')
     assert status == 200
+
+
+async def test_request_whose_connection_is_closed_half_sent_is_not_decided() -> None:
+    app = App()
+    half = b'{"limiter": "api", "key": "a"}'
+    status, _, _ = await app.request("POST", "/check", half, last={"type": "http.disconnect"})
+    assert status == 400
+    assert (await app.check({"limiter": "api", "key": "a"}))[0] == 200
 
 
 async def test_unknown_path_and_method_are_refused() -> None:
