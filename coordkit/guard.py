@@ -288,11 +288,12 @@ class AsyncGuard(_GuardState):
         try:
             begun = self._begin(script, keys, args)
             if begun is None:
-                return await self._transport_call(script, keys, args)
+                return await self._transport_call(script, keys, args, started_s + self._timeout_s)
             reply = await begun[1]  # not in a coroutine of the transport: that is a fifth of a microsecond
             if reply.__class__ is not ServerError or self._prompt is None:
                 return reply
-            return await self._prompt.settled(begun[0], reply, script, keys, args)
+            deadline_s = started_s + self._timeout_s  # the call's, also when the script has to be sent in full
+            return await self._prompt.settled(begun[0], reply, script, keys, args, deadline_s=deadline_s)
         except FAILURES as failure:
             return await self._call(script, keys, args, failure=failure, started_s=started_s)
 

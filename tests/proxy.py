@@ -15,8 +15,8 @@ class FaultyProxy:
 
     `cut()` closes every connection, `reset()` with a RST, `half_close()` only towards the clients; `refuse` closes new
     ones at once; `deaf` drops what clients send; `mute` drops what the server answers; `blackhole` both, and lets new
-    connections wait; `delay_s` holds every answer back; `drip` sends answers byte by byte; `truncate` cuts each
-    connection in the middle of its next answer; `twice` sends every answer two times."""
+    connections wait; `delay_s` holds every answer back, `late_s` every request; `drip` sends answers byte by byte;
+    `truncate` cuts each connection in the middle of its next answer; `twice` sends every answer two times."""
 
     def __init__(self, port: int) -> None:
         self._target = port
@@ -27,6 +27,9 @@ class FaultyProxy:
         self.mute = False
         self.blackhole = False
         self.delay_s = 0.0
+        self.late_s = 0.0
+        self.held: set[int] = set()
+        """The threads that hold a request back."""
         self.drip = False
         self.truncate = False
         self.twice = False
@@ -43,7 +46,7 @@ class FaultyProxy:
         """Behave from now on.  Connections that lost bytes are cut, as their streams are of no use any more."""
         lossy = self.deaf or self.mute or self.blackhole or self.twice
         self.refuse = self.deaf = self.mute = self.blackhole = self.drip = self.truncate = self.twice = False
-        self.delay_s = 0.0
+        self.delay_s = self.late_s = 0.0
         if lossy:
             self.cut()
 
@@ -118,13 +121,26 @@ class FaultyProxy:
                 if self.blackhole or getattr(self, dropped_while):
                     continue
                 if dropped_while == "deaf":
-                    sink.sendall(data)
+                    self._request(sink, data)
                 elif not self._answer(sink, data):
                     break
         for end in (source, sink):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
         source.close()
+
+    def _request(self, sink: socket.socket, data: bytes) -> None:
+        """Pass a request on, however late, and whether or not anybody still waits for its answer."""
+        if self.late_s:
+            me = threading.get_ident()
+            self.held.add(me)
+            try:
+                time.sleep(self.late_s)
+                sink.sendall(data)
+            finally:
+                self.held.discard(me)
+        else:
+            sink.sendall(data)
 
     def _answer(self, sink: socket.socket, data: bytes) -> bool:
         """Pass an answer on, as well as it goes; False ends the connection."""

@@ -208,7 +208,16 @@ class Prompt(Protocol[V]):
         """
         ...
 
-    async def settled(self, via: V, reply: ServerError, script: Script[object], keys: Keys, args: Args) -> object:
+    async def settled(
+        self,
+        via: V,
+        reply: ServerError,
+        script: Script[object],
+        keys: Keys,
+        args: Args,
+        *,
+        deadline_s: float | None = None,
+    ) -> object:
         """What `call` makes of an error reply to what was begun: it raises, or sends the script in full."""
         ...
 
