@@ -15,6 +15,7 @@ STYLES: Final = {
     "rejected": ("✗", "bold red"),
     "released": ("↩", "yellow"),
     "lost": ("⚠", "yellow"),
+    "untold": ("⚠", "yellow"),
 }
 
 

@@ -9,7 +9,8 @@ log = logging.getLogger("coordkit.worker")
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """An attempt that ended.  outcome: done, failed, rejected, released, or lost: the job was not ours any more."""
+    """An attempt that ended.  outcome: done, failed, rejected or released, as the server has taken it; lost: the job was
+    not ours any more; untold: the worker ended before the server had answered."""
 
     id: str
     name: str
@@ -23,7 +24,7 @@ class Reporter(Protocol):
     """Hears of everything on the event loop; must not block."""
 
     def ended(self, attempt: Attempt) -> None:
-        """An attempt ended."""
+        """An attempt ended, and the server has said whether its end counts."""
         ...
 
     def trouble(self, text: str) -> None:

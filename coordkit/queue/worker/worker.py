@@ -8,7 +8,7 @@ import contextlib
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from coordkit.queue.declaration import Queue
@@ -37,7 +37,10 @@ LAST_WORDS_S: Final = 5.0
 
 @dataclass(slots=True)
 class WorkerReport:
-    """What a worker has done: attempts by how they ended, and jobs whose end it could not tell the server."""
+    """What a worker has done: attempts by how they ended, and jobs whose end it could not tell the server.
+
+    An attempt counts when the server has taken its end.
+    """
 
     outcomes: dict[str, int] = field(default_factory=dict)
     untold: int = 0
@@ -89,6 +92,8 @@ class Worker:
         self._drain_s = drain_timeout
         self._reporter: Reporter = reporter or LogReporter()
         self._running: dict[str, Running] = {}
+        self._untold: dict[tuple[str, int], Attempt] = {}
+        """Attempts by id and fence whose end the server has not answered yet."""
         self._draining = False
         self._changed: loops.Event | None = None
         self._releasing = False
@@ -123,6 +128,9 @@ class Worker:
                 self._beating.cancel()
                 await loops.in_thread(self._heart.stop)
         self.report.untold = self._fetcher.unsettled
+        for attempt in self._untold.values():
+            unheard = f"the server has not confirmed its end ({attempt.outcome}): it may run again when its lease ends"
+            self._reporter.ended(replace(attempt, outcome="untold", error=unheard))
         if fetching.done() and not fetching.cancelled():
             fetching.result()
         return self.report
@@ -186,25 +194,29 @@ class Worker:
         self._notify()
         outcome = "lost" if settlement is None else settlement.outcome
         error = settlement.data.decode() if settlement is not None and outcome in {"failed", "rejected"} else ""
-        self._count(outcome)
-        self._reporter.ended(
-            Attempt(job.id, running.context.name, job.attempt, outcome, time.monotonic() - running.started_s, error)
-        )
+        seconds = time.monotonic() - running.started_s
+        attempt = Attempt(job.id, running.context.name, job.attempt, outcome, seconds, error)
         if settlement is None:
+            self._tell(attempt)
             self._fetcher.wake()
         else:
+            self._untold[job.id, job.fence] = attempt
             self._fetcher.settle(settlement)
 
     def _settled(self, settlement: Settlement, ours: bool) -> None:  # noqa: FBT001 - a callback
         self._heart.remove(settlement.id, settlement.fence)
+        attempt = self._untold.pop((settlement.id, settlement.fence), None)
+        if attempt is None:
+            return  # given back before it was begun
         if not ours:
-            self._count("late")
-            self._reporter.trouble(
-                f"job {settlement.id} had been taken from this worker; its end ({settlement.outcome}) was refused"
-            )
+            refused = f"its end ({attempt.outcome}) was refused: the job had been cancelled or taken from this worker"
+            attempt = replace(attempt, outcome="lost", error=refused)
+        self._tell(attempt)
 
-    def _count(self, outcome: str) -> None:
-        self.report.outcomes[outcome] = self.report.outcomes.get(outcome, 0) + 1
+    def _tell(self, attempt: Attempt) -> None:
+        """Count an attempt whose end is certain, and tell of it."""
+        self.report.outcomes[attempt.outcome] = self.report.count(attempt.outcome) + 1
+        self._reporter.ended(attempt)
 
     # -- losing and letting go --------------------------------------------------------------------------------------
 
