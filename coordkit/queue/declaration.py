@@ -115,7 +115,9 @@ class Queue:
 
         `retries`: attempts after the first that failed; their pauses grow from `backoff` to `backoff_max`, half of
         them random.  `crashes`: how many lost leases are forgiven (a job that kills its worker must not go round
-        for ever).  `timeout`: how long one attempt may take; after that it has failed.
+        for ever).  `timeout`: how long one attempt may take; after that it has failed, whatever the function returns
+        or raises then.  A coroutine is cancelled at its timeout and keeps its place until it ends; a function in a
+        thread is left to itself: it sees `ctx.lost` and should stop, for the next attempt may start beside it.
         """
         policy = RetryPolicy(
             checked_count(retries, name="retries"),

@@ -253,11 +253,13 @@ async def test_job_whose_end_is_refused_is_reported_as_lost_and_not_as_done(
 
 async def test_job_whose_end_cannot_be_told_is_reported_as_untold(start_peer: PeerFactory) -> None:
     peer: Peer = start_peer("redis")
-    async with AsyncClient.from_url(peer.url) as ck:
-        async with running_worker(peer.url, drain_timeout=0.1, timeout=0.2) as worker:
-            job = await ck.queue(jobs.work).enqueue(jobs.sleep, tag="x", seconds=60)
-            await marks(ck, "started:x", 1)
-            peer.kill()
+    async with (
+        AsyncClient.from_url(peer.url) as ck,
+        running_worker(peer.url, drain_timeout=0.1, timeout=0.2) as worker,
+    ):
+        job = await ck.queue(jobs.work).enqueue(jobs.sleep, tag="x", seconds=60)
+        await marks(ck, "started:x", 1)
+        peer.kill()
     reporter = worker._reporter
     assert isinstance(reporter, Remembered)
     assert [(attempt.id, attempt.outcome) for attempt in reporter.attempts] == [(job.id, "untold")]

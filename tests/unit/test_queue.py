@@ -1,11 +1,14 @@
 """Queues without a server: declarations, payloads, plans with scripted answers, and the worker's turns."""
 
 import asyncio
+import contextlib
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import anyio
 import pytest
+import trio
 
 from coordkit import (
     AsyncClient,
@@ -14,6 +17,7 @@ from coordkit import (
     JobContext,
     JobFailed,
     Queue,
+    Reject,
     ResultTimeout,
     RetryLater,
     ServerError,
@@ -325,18 +329,121 @@ def test_error_text_is_one_line_that_can_be_stored_and_printed(error: Exception,
     assert text.encode()
 
 
-async def test_process_of_a_handler_whose_error_has_no_text_is_a_failure() -> None:
+async def processed(function: Callable[..., object], timeout: float | None = None) -> tuple[Settlement, JobContext]:
+    """How an attempt at a job of that function ended."""
     queue = Queue("mail")
-
-    @queue.job()
-    async def send(ctx: object) -> None:
-        raise Mute
-
+    queue.job(name="send", timeout=timeout)(function)
     codec = JsonCodec()
-    payload = codec.encode({"job": "send", "args": [], "kwargs": {}})
-    job = Leased("1", 1, 1, 0, 0, payload)
+    job = Leased("1", 1, 1, 0, 0, codec.encode({"job": "send", "args": [], "kwargs": {}}))
     with Client.from_url("redis://h") as blocking:
         client = AsyncClient.from_url("redis://h")
         context = JobContext(job, queue="mail", worker_id="w", client=client, blocking_client=blocking)
-        settlement = await process(queue, codec, job, context)
+        return await process(queue, codec, job, context), context
+
+
+async def test_process_of_a_handler_whose_error_has_no_text_is_a_failure() -> None:
+    async def send(ctx: object) -> None:
+        raise Mute
+
+    settlement, _ = await processed(send)
     assert (settlement.outcome, settlement.data) == ("failed", b"Mute: (its text cannot be had: ValueError)")
+
+
+async def swallow_the_cancellation(ctx: JobContext) -> str:
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        assert ctx.lost
+    return "well"
+
+
+async def swallow_it_with_anyio(ctx: JobContext) -> str:
+    try:
+        await anyio.sleep(60)
+    except anyio.get_cancelled_exc_class():
+        assert ctx.lost
+    return "well"
+
+
+async def block_the_loop(ctx: JobContext) -> str:
+    time.sleep(0.1)  # noqa: ASYNC251 - what a timeout has to notice
+    return "well"
+
+
+async def raise_something_else(ctx: JobContext) -> None:
+    try:
+        await asyncio.sleep(60)
+    finally:
+        raise Reject("no more")
+
+
+async def raise_late(ctx: JobContext) -> None:
+    time.sleep(0.1)  # noqa: ASYNC251 - what a timeout has to notice
+    raise RetryLater(5, "later")
+
+
+def work_on(ctx: JobContext) -> str:
+    time.sleep(0.1)
+    return "well"
+
+
+@pytest.mark.parametrize(
+    "function, then",
+    [
+        (swallow_the_cancellation, ""),
+        (swallow_it_with_anyio, ""),
+        (block_the_loop, ""),
+        (raise_something_else, "; then Reject: no more"),
+        (raise_late, "; then RetryLater: later"),
+        (work_on, ""),
+    ],
+)
+async def test_process_of_a_handler_that_ends_after_its_timeout_is_a_failure(
+    function: Callable[..., object], then: str
+) -> None:
+    settlement, _ = await processed(function, timeout=0.05)
+    assert (settlement.outcome, settlement.delay_ms) == ("failed", None)
+    assert settlement.data.decode() == "TimeoutError: not done within 0.05 s" + then
+
+
+def test_process_of_a_handler_that_swallows_its_timeout_on_trio_is_a_failure() -> None:
+    async def send(ctx: object) -> str:
+        with contextlib.suppress(trio.Cancelled):
+            await trio.sleep(60)
+        time.sleep(0.1)  # noqa: ASYNC251 - no checkpoint: nothing else would notice
+        return "well"
+
+    settlement, context = trio.run(processed, send, 0.05)
+    assert (settlement.outcome, settlement.data) == ("failed", b"TimeoutError: not done within 0.05 s")
+    assert context.lost
+
+
+async def test_process_of_a_thread_in_time_on_a_loop_that_is_late_is_done() -> None:
+    ended = threading.Event()
+
+    def send(ctx: JobContext) -> str:
+        asyncio.run_coroutine_threadsafe(block(), loop)
+        ended.wait(5)
+        return "well"
+
+    async def block() -> None:
+        threading.Timer(0, ended.set).start()
+        time.sleep(2.3)  # noqa: ASYNC251 - the loop is late
+
+    loop = asyncio.get_running_loop()
+    settlement, _ = await processed(send, timeout=2.0)
+    assert (settlement.outcome, settlement.data) == ("done", b'"well"')
+
+
+async def test_process_of_a_handler_with_a_timeout_that_is_cancelled_by_its_worker_is_cancelled() -> None:
+    started = asyncio.Event()
+
+    async def send(ctx: object) -> None:
+        started.set()
+        await asyncio.sleep(60)
+
+    task = asyncio.create_task(processed(send, timeout=30))
+    await started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

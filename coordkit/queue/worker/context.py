@@ -48,6 +48,10 @@ class JobContext:
         self.lost = False
         """True once the job is not ours any more: its lease was lost, it was cancelled, or it ran out of time."""
 
+    def lose(self) -> None:
+        """The job is not ours any more; for the worker."""
+        self.lost = True
+
     def raise_if_lost(self) -> None:
         """Comes back while the job is ours.  Raises LeaseLost; for handlers in threads, which nobody can stop."""
         if self.lost:

@@ -1,13 +1,19 @@
 """Running one handler: a coroutine on the event loop, or a function in a thread of its own.
 
+An attempt whose `timeout` has passed has failed, whatever its handler returns or raises afterwards.  A coroutine is
+cancelled at that moment, and the attempt ends when it does: no second one runs beside it.  A thread cannot be stopped:
+it is told by `ctx.lost`, and the attempt ends at once.
+
 Rule of the room: nothing here knows the server.
 """
 
 import contextlib
 import contextvars
+import math
 import threading
+import time
 from collections.abc import Awaitable
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 from coordkit.codec import Codec
 from coordkit.queue.declaration import Handler, Queue
@@ -66,27 +72,65 @@ def failed(job: Leased, exc: BaseException) -> Settlement:
     return Settlement(job.id, job.fence, "failed", error_text(exc).encode())
 
 
-async def _in_time(handler: Handler, context: JobContext, payload: Payload) -> object:
-    """What the handler returns.  Raises TimeoutError when its time is over; a thread goes on, but counts no more."""
+class Deadline(NamedTuple):
+    """The moment at which an attempt has failed, on the monotonic clock."""
+
+    seconds: float
+    until_s: float
+
+    def passed(self) -> bool:
+        """Whether it has."""
+        return time.monotonic() >= self.until_s
+
+    def error(self, exc: BaseException | None = None) -> TimeoutError:
+        """What the attempt fails of; `exc` is what its handler raised afterwards."""
+        then = "" if exc is None or isinstance(exc, TimeoutError) else f"; then {error_text(exc)}"
+        return TimeoutError(f"not done within {self.seconds:g} s{then}")
+
+
+def _deadline(handler: Handler) -> Deadline:
+    """The deadline of an attempt that begins now."""
+    seconds = math.inf if handler.timeout_s is None else handler.timeout_s
+    return Deadline(seconds, time.monotonic() + seconds)
+
+
+def _in_time(handler: Handler, context: JobContext, payload: Payload) -> Awaitable[object]:
+    """What the handler returns.  Raises TimeoutError if its time was over before it did."""
+    return (_on_loop if handler.asynchronous else _in_thread)(handler, context, payload)
+
+
+async def _on_loop(handler: Handler, context: JobContext, payload: Payload) -> object:
+    """What the coroutine returns.  Raises TimeoutError if it swallowed its cancellation or blocked the loop, too."""
+    if handler.timeout_s is None:
+        return await cast("Awaitable[object]", handler.function(context, *payload.args, **payload.kwargs))
+    deadline = _deadline(handler)
+    losing = loops.running_loop().call_later(handler.timeout_s, context.lose)
     limit = loops.timeout(handler.timeout_s)
     try:
         async with limit:
-            if handler.asynchronous:
-                return await cast("Awaitable[object]", handler.function(context, *payload.args, **payload.kwargs))
-            return await _in_thread(handler, context, payload)
-    except TimeoutError as exc:
-        if not limit.expired():
-            raise  # the handler's own
-        context.lost = True
-        raise TimeoutError(f"not done within {handler.timeout_s:g} s") from exc
+            value = await cast("Awaitable[object]", handler.function(context, *payload.args, **payload.kwargs))
+    except loops.cancelled():
+        raise
+    except BaseException as exc:
+        if limit.expired() or deadline.passed():
+            context.lose()
+            raise deadline.error(exc) from exc
+        raise
+    finally:
+        losing.cancel()
+    if limit.expired() or deadline.passed():
+        context.lose()
+        raise deadline.error()
+    return value
 
 
 async def _in_thread(handler: Handler, context: JobContext, payload: Payload) -> object:
-    """What the handler returns, run by a thread of its own.
+    """What the handler returns, run by a thread of its own.  Raises TimeoutError when its time is over.
 
     A daemon: when the worker has to go, a handler that never comes back must not hold it.
     """
     loop = loops.running_loop()
+    deadline = _deadline(handler)
     ended: loops.Future[object] = loop.create_future()
     variables = contextvars.copy_context()
 
@@ -107,8 +151,20 @@ async def _in_thread(handler: Handler, context: JobContext, payload: Payload) ->
             error = RuntimeError(error_text(exc))
         except BaseException as exc:
             error = exc
+        if deadline.passed():  # the loop may have been too busy to notice
+            error = deadline.error(error)
         with contextlib.suppress(RuntimeError):  # the loop is closed: the worker has gone
             loop.call_soon_threadsafe(settle, result, error)
 
     threading.Thread(target=work, name=f"{handler.name}-{context.id}", daemon=True).start()
-    return await ended
+    limit = loops.timeout(handler.timeout_s)
+    try:
+        async with limit:
+            return await ended
+    except TimeoutError as exc:
+        if not limit.expired():
+            raise  # the handler's own
+        if ended.done() and not ended.cancelled():
+            return ended.result()  # in time by the thread's clock, and the loop came late to hear of it
+        context.lose()
+        raise deadline.error() from exc

@@ -9,8 +9,11 @@ log = logging.getLogger("coordkit.worker")
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """An attempt that ended.  outcome: done, failed, rejected or released, as the server has taken it; lost: the job was
-    not ours any more; untold: the worker ended before the server had answered."""
+    """An attempt that ended.
+
+    outcome: done, failed, rejected or released: so the server has taken it; lost: the job was not ours any more;
+    untold: the worker ended before the server had answered.
+    """
 
     id: str
     name: str
