@@ -7,6 +7,7 @@ process.
 import contextlib
 import importlib.util
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -20,6 +21,9 @@ from typing import Final
 
 READY_WITHIN_S: Final = 15.0
 STOP_WITHIN_S: Final = 5.0
+PORTS: Final = (10_000, 22_000)
+# not that of `random`: a test's seed would give every run, and every process of it, the same ports
+_CHANCE: Final = secrets.SystemRandom()
 
 
 class PeerMissing(Exception):
@@ -48,12 +52,15 @@ class Peer:
         return self.process.poll() is None
 
     def command(self, *words: str | bytes | int) -> bytes:
-        """The first bytes of the reply to one command, sent over a connection of its own."""
+        """The reply to one command, sent over a connection of its own: whole if it is a text, else its first bytes."""
         parts = [word if isinstance(word, bytes) else str(word).encode() for word in words]
         request = b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)
         with socket.create_connection((self.host, self.port), timeout=STOP_WITHIN_S) as connection:
             connection.sendall(request)
-            return connection.recv(65536)
+            reply = connection.recv(65536)
+            while reply and _lacks_bytes(reply) and (more := connection.recv(65536)):
+                reply += more
+            return reply
 
     def stop(self) -> None:
         """End the process, gently first; a paused one (SIGSTOP) is continued."""
@@ -74,12 +81,25 @@ class Peer:
         self.process.wait(STOP_WITHIN_S)
 
 
+def _lacks_bytes(reply: bytes) -> bool:
+    """Whether a line or a text goes on beyond what has come of it."""
+    line, end, rest = reply.partition(b"\r\n")
+    if not end or line[:1] != b"$" or line == b"$-1":
+        return not end
+    return len(rest) < int(line[1:]) + 2
+
+
 def free_port() -> int:
-    """A loopback TCP port nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A loopback TCP port nobody listens on at the moment, nor 10,000 above it, where a cluster's node listens too.
+
+    Both lie below the ports that the kernel gives to clients: it could give one of those away, even to who asks whether
+    the server is ready, before the server has it."""
+    while True:
+        port = _CHANCE.randrange(*PORTS)
+        with contextlib.suppress(OSError), socket.socket() as probe, socket.socket() as bus:
+            probe.bind(("127.0.0.1", port))
+            bus.bind(("127.0.0.1", port + 10_000))
+            return port
 
 
 def start_redis(directory: Path, *options: str, port: int | None = None) -> Peer:

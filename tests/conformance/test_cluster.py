@@ -53,8 +53,6 @@ def cluster(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[list[Pee
     try:
         for number in range(6):
             port = free_port()
-            while port > 55_000:  # its bus listens 10,000 above
-                port = free_port()
             options = (
                 *("--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-config-file", "nodes"),
                 *("--repl-diskless-sync-delay", "0"),
@@ -252,7 +250,7 @@ async def others_go_on_while_one_is_dead(ck: AsyncClient, nodes: list[Peer], els
         results = await asyncio.gather(
             *(ck.limiter("api", GCRA(10, 60)).peek(name) for name in names), return_exceptions=True
         )
-        assert time.monotonic() - started_s < 5.0 + 0.3
+        assert time.monotonic() - started_s < 5.0 + 3.0  # one deadline, on a busy machine; two would be 10 s
         assert all(not isinstance(one, Exception) or isinstance(one, CoordkitError) for one in results), results
         if not any(isinstance(one, Exception) for one in results):
             break
