@@ -469,9 +469,9 @@ SCENARIOS = [
     Scenario(
         "shorter timeouts end first",
         """
-        a~ BLPOP k 0.2
-        b~ BLPOP k 0.05
-        c~ BLPOP k 0
+        a| BLPOP k 1
+        b| BLPOP k 0.05
+        c| BLPOP k 0
         b?
         = 2
         a?

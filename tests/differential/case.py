@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 Argument = str | bytes | int | float
 CommandLine = Sequence[Argument]
 
+# whether KEYS[1] was used ARGV[1] seconds ago: the clock of uses goes on in whole seconds, also between two commands
+IDLE_FOR = "local s = redis.call('OBJECT', 'IDLETIME', KEYS[1]) - ARGV[1] return s >= 0 and s < 60"
+
 
 @dataclass(frozen=True, slots=True)
 class Case:

@@ -7,9 +7,9 @@ CASES = [
         "watch-then-expired",
         [
             ["DEBUG", "SET-ACTIVE-EXPIRE", 0],
-            ["SET", "k", "v", "PX", 20],
+            ["SET", "k", "v", "PX", 400],  # WATCH has to come in time
             ["WATCH", "k"],
-            ["DEBUG", "SLEEP", "0.025"],
+            ["DEBUG", "SLEEP", "0.405"],
             ["MULTI"],
             ["PING"],
             ["EXEC"],

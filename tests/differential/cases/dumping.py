@@ -2,7 +2,7 @@
 
 from coordkit_server.datatypes.limits import Limits
 from coordkit_server.persistence.dump import dump, seal
-from tests.differential.case import Case
+from tests.differential.case import IDLE_FOR, Case
 
 PAYLOAD = dump(b"value", Limits())
 BROKEN = PAYLOAD[:-1] + bytes([PAYLOAD[-1] ^ 1])
@@ -26,7 +26,7 @@ CASES = [
             ["RESTORE", "k", 1000, PAYLOAD, "ABSTTL"],
             ["EXISTS", "k"],
             ["RESTORE", "k", 0, PAYLOAD, "IDLETIME", 1000],
-            ["OBJECT", "IDLETIME", "k"],
+            ["EVAL", IDLE_FOR, 1, "k", 1000],
             ["RESTORE", "k", 0, PAYLOAD, "REPLACE", "FREQ", 100],
             ["GET", "k"],
             ["RESTORE-ASKING", "a", 0, PAYLOAD],

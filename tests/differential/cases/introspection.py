@@ -1,6 +1,6 @@
 """What clients ask the server about itself: COMMAND, CONFIG, ACL, OBJECT, LATENCY, SLOWLOG, MEMORY, MODULE, CLUSTER."""
 
-from tests.differential.case import Case
+from tests.differential.case import IDLE_FOR, Case
 
 CASES = [
     Case(
@@ -134,13 +134,15 @@ CASES = [
         "object-policies",
         [
             ["SET", "k", "v"],
-            ["OBJECT", "IDLETIME", "k"],
+            ["EVAL", IDLE_FOR, 1, "k", 0],
             ["OBJECT", "FREQ", "k"],
             ["OBJECT", "FREQ", "nope"],
             ["CONFIG", "SET", "maxmemory-policy", "allkeys-lfu"],
+            ["CONFIG", "SET", "lfu-decay-time", 0],  # else the figure falls when a minute ends
             ["SET", "l", "v"],
             ["OBJECT", "FREQ", "l"],
             ["OBJECT", "IDLETIME", "l"],
+            ["CONFIG", "SET", "lfu-decay-time", 1],
             ["CONFIG", "SET", "maxmemory-policy", "noeviction"],
         ],
     ),
