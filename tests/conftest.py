@@ -8,10 +8,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.peers import STARTERS, Peer, PeerMissing, start_sentinel
 
 PeerFactory = Callable[..., Peer]
+
+# How long an example takes, or drawing one, says more of the machine than of what is tested.
+settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any-machine")
 
 
 def missing(reason: PeerMissing) -> None:
