@@ -39,26 +39,26 @@ def connect(server: Peer) -> Iterator[Connect]:
 )
 def test_timeout_passes_neither_early_nor_late(connect: Connect, command: list[str | int]) -> None:
     client = connect()
+    late = []
     for seconds in (0.001, 0.03, 0.12):
         start = monotonic()
         reply = client.call(*[str(word).format(seconds) for word in command])
-        waited = monotonic() - start
+        late.append(monotonic() - start - seconds)
         assert reply[1] is None
-        assert (
-            seconds <= waited < seconds + 0.2
-        )  # a busy machine; a server that looks ten times a second is on the edge
+    assert min(late) >= 0
+    assert min(late) < 0.2  # a busy machine holds up one reply or another; a server that looks too seldom, all of them
 
 
 def test_timeouts_many_end_in_their_order(connect: Connect) -> None:
     clients = {ms: connect() for ms in (90, 30, 60, 10)}
+    started, waited = {}, {}
     for ms, client in clients.items():
+        started[ms] = monotonic()  # of each: all four may take longer to send than the shortest waits
         client.send(pack(["BLPOP", "k", ms / 1000]))
-    start = monotonic()
-    ended = {}
     for ms in sorted(clients):
         assert clients[ms].read()[1] is None
-        ended[ms] = monotonic() - start
-    assert all(seconds > ms / 1000 - 0.005 for ms, seconds in ended.items())
+        waited[ms] = monotonic() - started[ms]
+    assert all(seconds > ms / 1000 - 0.005 for ms, seconds in waited.items())
 
 
 def statistics(control: RawClient, command: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ WITHIN_S = 10.0
 MESSAGE = b"m" * 100_000
 # more than the kernel takes for a socket, however far it lets its buffers grow
 MANY = 300
+END = b"$3\r\nend\r\n"
 
 
 @pytest.fixture(params=sorted(STARTERS))
@@ -45,6 +46,16 @@ def receive(client: socket.socket, size: int) -> None:
         data = client.recv(min(size, 1 << 20))
         assert data, f"the server closed the connection with {size} bytes to come"
         size -= len(data)
+
+
+def received_exactly(client: socket.socket, size: int) -> bytes:
+    """The next `size` bytes, in however many pieces they come."""
+    data = b""
+    while len(data) < size:
+        piece = client.recv(size - len(data))
+        assert piece, f"the server closed the connection after {data!r}"
+        data += piece
+    return data
 
 
 def received_until_the_end(client: socket.socket) -> int:
@@ -98,8 +109,8 @@ def test_subscriber_over_its_soft_limit_is_closed_though_no_message_follows(own:
         start = time.monotonic()
         for _ in range(MANY):
             control.call("PUBLISH", "news", MESSAGE)
-        published_s = time.monotonic() - start
-        assert published_s > 1 or not gone(control)
+        closed = gone(control)
+        assert not closed or time.monotonic() - start > 1  # read last: the second may end while the server is asked
         assert becomes(gone, control)
 
 
@@ -125,7 +136,7 @@ def test_replies_to_a_slow_reader_all_come_while_others_are_served(own: Peer) ->
         for _ in range(20):
             assert other.call("PING") == ("+", b"PONG")
         receive(client, MANY * len(b"$100000\r\n" + MESSAGE + b"\r\n"))
-        assert client.recv(100) == b"$3\r\nend\r\n"
+        assert received_exactly(client, len(END)) == END
 
 
 def test_client_over_its_hard_limit_of_replies_is_closed(own: Peer) -> None:

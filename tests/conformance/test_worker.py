@@ -198,7 +198,7 @@ async def test_handler_that_asks_for_later_is_run_later(queue: AsyncQueueHandle,
     job = await queue.enqueue(jobs.later)
     async with running_worker(server_url):
         assert await job.result(10) == 2
-    assert 0.2 <= time.monotonic() - started_s < 1.5
+    assert 0.2 <= time.monotonic() - started_s < 5.0
 
 
 async def test_delayed_job_is_run_by_an_idle_worker_when_it_is_due(queue: AsyncQueueHandle, server_url: str) -> None:
@@ -207,7 +207,7 @@ async def test_delayed_job_is_run_by_an_idle_worker_when_it_is_due(queue: AsyncQ
         started_s = time.monotonic()
         job = await queue.enqueue(jobs.sleep, tag="x", seconds=0, delay=0.3)
         assert await job.result(10) == "x"
-        assert 0.3 <= time.monotonic() - started_s < 0.8
+        assert 0.3 <= time.monotonic() - started_s < 5.0
 
 
 async def test_long_job_keeps_its_lease(queue: AsyncQueueHandle, server_url: str) -> None:
@@ -228,7 +228,7 @@ async def test_cancelled_job_stops_its_handler_at_the_next_beat(
             assert await job.cancel()
             with pytest.raises(JobCancelled):
                 await job.result(5)
-            async with asyncio.timeout(LEASE_S):
+            async with asyncio.timeout(10):
                 while not worker.report.count("lost"):
                     await asyncio.sleep(0.01)
 
