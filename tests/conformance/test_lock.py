@@ -71,8 +71,9 @@ async def test_async_lock_of_killed_holder_goes_to_waiter_when_its_lease_ends(se
     async with AsyncClient.from_url(server_url) as ck, AsyncClient.from_url(server_url) as other:
         dead = await other.lock("report", ttl=0.3, renew=False).acquire()
         started_s = time.monotonic()
-        lease = await ck.lock("report").acquire(timeout=5)
-        assert 0.2 < time.monotonic() - started_s < 1.5
+        lease = await ck.lock("report").acquire(timeout=20)
+        assert time.monotonic() - started_s < 10
+        assert dead.expires_in() == 0.0
         assert lease.fence > dead.fence
         assert await dead.release() is False
         assert await lease.release() is True
@@ -81,9 +82,9 @@ async def test_async_lock_of_killed_holder_goes_to_waiter_when_its_lease_ends(se
 async def test_async_lease_is_renewed_while_held(server_url: str) -> None:
     async with (
         AsyncClient.from_url(server_url) as ck,
-        ck.lock("report", ttl=0.3).hold() as lease,
+        ck.lock("report", ttl=0.9).hold() as lease,
     ):
-        await asyncio.sleep(0.8)
+        await asyncio.sleep(1.3)
         lease.check()
         assert await ck.lock("report").try_acquire() is None
 
@@ -133,8 +134,8 @@ def test_lock_held_elsewhere_raises_lock_timeout_and_leaves_the_queue(server_url
 
 
 def test_lease_is_renewed_while_held(server_url: str) -> None:
-    with Client.from_url(server_url) as ck, ck.lock("report", ttl=0.3).hold() as lease:
-        time.sleep(0.8)
+    with Client.from_url(server_url) as ck, ck.lock("report", ttl=0.9).hold() as lease:
+        time.sleep(1.3)
         lease.check()
         assert ck.lock("report").try_acquire() is None
 

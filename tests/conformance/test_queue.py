@@ -13,7 +13,7 @@ from coordkit.queue.plans import NewJob, QueuePlans, WorkerPlans
 from coordkit.queue.scripts import Leased, Settlement, Turn
 from coordkit.runner import run_async
 
-mail = Queue("mail", lease=0.4)
+mail = Queue("mail", lease=60)
 
 
 @mail.job(retries=2, crashes=1, backoff=0.2)
@@ -37,6 +37,16 @@ class FakeWorker:
 
     async def beat(self, *jobs: Leased) -> list[bool]:
         return await run_async(self.plans.beat([(job.id, job.fence) for job in jobs]), self.ck.backend)
+
+
+async def leases_end(ck: AsyncClient) -> None:
+    """The leases of all jobs are over, as when their time has passed: no test waits for that, or is overtaken by it."""
+    leased = ck.keys.queue("mail").leased
+    ids = await ck.backend.execute(("ZRANGE", leased, 0, -1))
+    assert isinstance(ids, list)
+    assert ids
+    for job_id in ids:
+        await ck.backend.execute(("ZADD", leased, "XX", 1, job_id))
 
 
 def done(job: Leased, result: bytes = b"null") -> Settlement:
@@ -172,7 +182,7 @@ async def test_repeated_turn_leaves_out_jobs_whose_lease_was_lost_since(
 ) -> None:
     await queue.enqueue(welcome, user=1)
     assert len((await one.turn()).leases) == 1
-    await asyncio.sleep(0.45)
+    await leases_end(one.ck)
     assert len((await two.turn()).leases) == 1
     assert (await one.again()).leases == []
 
@@ -183,8 +193,10 @@ async def test_lost_lease_goes_to_another_worker_and_the_late_end_is_refused(
     job = await queue.enqueue(welcome, user=1)
     zombie = (await one.turn()).leases[0]
     turn = await two.turn()
+    assert turn.leases == []
     assert turn.look_ms is not None
-    await asyncio.sleep(turn.look_ms / 1000 + 0.01)
+    assert 0 < turn.look_ms <= mail.lease_ms + 200
+    await leases_end(one.ck)
     taken = (await two.turn()).leases[0]
     assert taken.id == zombie.id
     assert taken.fence > zombie.fence
@@ -203,7 +215,7 @@ async def test_end_after_the_lease_is_accepted_while_nobody_took_the_job(
 ) -> None:
     await queue.enqueue(welcome, user=1)
     job = (await one.turn()).leases[0]
-    await asyncio.sleep(0.45)
+    await leases_end(one.ck)
     assert (await one.turn(0, done(job))).settled == [True]
 
 
@@ -211,7 +223,7 @@ async def test_beat_extends_a_lease(queue: AsyncQueueHandle, one: FakeWorker, tw
     await queue.enqueue(welcome, user=1)
     job = (await one.turn()).leases[0]
     for _ in range(4):
-        await asyncio.sleep(0.2)
+        await leases_end(one.ck)
         assert await one.beat(job) == [True]
         assert (await two.turn()).leases == []
     assert await one.beat(job, job._replace(fence=job.fence + 1), job._replace(id="nobody")) == [True, False, False]
@@ -224,7 +236,7 @@ async def test_job_that_loses_its_workers_is_given_up_after_its_crashes(
     for crashes in range(2):
         leased = (await one.turn()).leases
         assert [lease.crashes for lease in leased] == [crashes]
-        await asyncio.sleep(0.45)
+        await leases_end(one.ck)
     assert (await one.turn()).leases == []
     with pytest.raises(JobFailed, match="its lease ended without an answer 2 times"):
         await job.result(1)
@@ -289,7 +301,7 @@ async def test_result_is_pushed_to_who_waits(queue: AsyncQueueHandle, one: FakeW
     await one.turn(0, done(leased, b'{"sent":true}'))
     started_s = time.monotonic()
     assert await waiting == {"sent": True}
-    assert time.monotonic() - started_s < 1.0
+    assert time.monotonic() - started_s < 5
     assert (await job.info()).payload is None, "what is done needs its arguments no more"
 
 
@@ -343,13 +355,13 @@ async def test_dead_letters_are_listed_requeued_and_discarded(queue: AsyncQueueH
 
 
 async def test_ended_jobs_are_forgotten_after_their_time(ck: AsyncClient) -> None:
-    brief = Queue("brief", keep=0.1)
+    brief = Queue("brief", keep=0.7)
     brief.job(name="note")(welcome)
     queue, worker = ck.queue(brief), FakeWorker(ck, "one", brief)
     first = await queue.enqueue("note", user=1)
     await worker.turn(0, done((await worker.turn()).leases[0]))
     assert (await first.info()).state == "done"
-    await asyncio.sleep(0.15)
+    await asyncio.sleep(0.75)
     await worker.turn()
     assert (await first.info()).state == "unknown"
     assert await ck.backend.execute(("HLEN", ck.keys.queue("brief").jobs)) == 0

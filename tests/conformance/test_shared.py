@@ -27,6 +27,7 @@ from coordkit import (
 from coordkit.codec import Codec
 from coordkit.queue.worker import Worker
 from coordkit.transports.shared import AsyncSharedTransport, SharedTransport, mapped, undecoded
+from tests.outages import bounded
 from tests.peers import Peer
 from tests.proxy import FaultyProxy
 
@@ -93,7 +94,7 @@ async def test_every_primitive_runs_through_a_shared_async_client(server: Peer, 
             released_s = time.monotonic()
             await lease.release()
             woken = await waiting
-            assert time.monotonic() - released_s < 3.0  # by a push: the lease of the other would have lasted 30 s
+            assert time.monotonic() - released_s < 15  # by a push: the lease of the other would have lasted 30 s
             with pytest.raises(LockTimeout):
                 await other.lock("l").acquire(timeout=0.05)
             assert await woken.release()
@@ -204,14 +205,10 @@ async def test_silent_server_costs_a_shared_client_one_deadline(server: Peer) ->
             limiter = ck.limiter("api", GCRA(10, 1e6))
             await limiter.check("u")
             proxy.mute = True
-            started_s = time.monotonic()
-            with pytest.raises(OutcomeUnknown):
-                await limiter.check("u")
-            assert time.monotonic() - started_s < 0.4 + 0.5
-            started_s = time.monotonic()
-            with pytest.raises(ServerUnavailable, match="probed in the background"):
-                await ck.ping()
-            assert time.monotonic() - started_s < 0.3
+            assert isinstance(await bounded(lambda: limiter.check("u"), 0.4), OutcomeUnknown)
+            refused = await bounded(ck.ping, 0.1)
+            assert isinstance(refused, ServerUnavailable)
+            assert "probed in the background" in str(refused)
             proxy.heal()
             async with asyncio.timeout(5):
                 while True:

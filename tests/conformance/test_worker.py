@@ -71,13 +71,24 @@ class WorkerProcess:
         self.process = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
+        self._said = ""
 
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
 
+    def says(self, text: str) -> None:
+        """Comes back when it has printed a line with the text."""
+        assert self.process.stdout is not None
+        while text not in (line := self.process.stdout.readline()):
+            assert line, f"it ended without {text!r}: {self._said}"
+            self._said += line
+        self._said += line
+
     def wait(self) -> tuple[int, str]:
-        output, _ = self.process.communicate(timeout=20)
-        return self.process.returncode, output
+        """Its status and what it printed."""
+        status = self.process.wait(timeout=20)
+        assert self.process.stdout is not None
+        return status, self._said + self.process.stdout.read()
 
     def stop(self) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -137,10 +148,16 @@ async def test_worker_runs_coroutines_and_threads(queue: AsyncQueueHandle, serve
         latest = await queue.enqueue(jobs.sleep, tag="late", seconds=0)
         started_s = time.monotonic()
         assert await latest.result(5) == "late"
-        assert time.monotonic() - started_s < 1.0, "an idle worker is woken"
-    assert worker.report.outcomes == {"done": 52}
+        # An idle worker is woken; else it looks once a lease.  A busy machine may hold one wake-up up, but not five.
+        waits_s = [time.monotonic() - started_s]
+        while waits_s[-1] > LEASE_S / 2 and len(waits_s) < 5:
+            started_s = time.monotonic()
+            await (await queue.enqueue(jobs.sleep, tag="late", seconds=0)).result(5)
+            waits_s.append(time.monotonic() - started_s)
+        assert waits_s[-1] <= LEASE_S / 2, waits_s
+    assert worker.report.outcomes == {"done": 51 + len(waits_s)}
     stats = await queue.stats()
-    assert (stats.completed, stats.unfinished, stats.idle_workers) == (52, 0, 0)
+    assert (stats.completed, stats.unfinished, stats.idle_workers) == (51 + len(waits_s), 0, 0)
 
 
 async def test_worker_keeps_to_its_concurrency(ck: AsyncClient, queue: AsyncQueueHandle, server_url: str) -> None:
@@ -290,10 +307,13 @@ async def test_drain_timeout_gives_running_jobs_back(ck: AsyncClient, queue: Asy
 
 async def test_idle_workers_are_quiet(ck: AsyncClient, server_url: str) -> None:
     async with running_worker(server_url), running_worker(server_url):
-        await asyncio.sleep(0.2)
-        before = await turns(ck)
+        async with asyncio.timeout(10):
+            while (await ck.queue(jobs.work).stats()).idle_workers < 2:
+                await asyncio.sleep(0.01)
+        started_s, before = time.monotonic(), await turns(ck)
         await asyncio.sleep(2 * LEASE_S)
-        assert await turns(ck) - before <= 6, "one look a lease each"
+        looks = await turns(ck) - before
+        assert looks <= 2 * ((time.monotonic() - started_s) / LEASE_S + 1), "one look a lease each"
 
 
 async def turns(ck: AsyncClient) -> int:
@@ -316,11 +336,8 @@ async def test_job_of_killed_worker_is_run_again_soon_after_its_lease(
     job = await queue.enqueue(jobs.sleep, tag="x", seconds=1.0)
     first = await marks(ck, "started:x", 1)
     async with running_worker(server_url) as other:
-        await asyncio.sleep(0.3)
         victim.signal(signal.SIGKILL)
-        killed_s = time.monotonic()
-        second = (await marks(ck, "started:x", 2))[1]
-        assert time.monotonic() - killed_s < LEASE_S + 1.0
+        second = (await marks(ck, "started:x", 2, timeout_s=LEASE_S + 5))[1]
         assert second == [other.id, "2"]
         assert first[0][0] != other.id
         assert await job.result(10) == "x"
@@ -395,7 +412,7 @@ async def test_worker_process_gives_jobs_back_on_the_second_signal(
     job = await queue.enqueue(jobs.sleep, tag="x", seconds=60)
     await marks(ck, "started:x", 1)
     worker.signal(signal.SIGTERM)
-    await asyncio.sleep(0.3)
+    await asyncio.to_thread(worker.says, "draining")  # two signals at once would be one
     worker.signal(signal.SIGTERM)
     status, output = await asyncio.to_thread(worker.wait)
     assert status == 75, output
