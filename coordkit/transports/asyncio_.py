@@ -18,7 +18,7 @@ from coordkit.transports.address import Address, Endpoint, opening, refused_logi
 from coordkit.transports.asyncio_subscriber import AsyncioSignal, AsyncioSubscriber, Stream, SubscriberLink
 from coordkit.transports.base import DEFAULT_TIMEOUT_S, AsyncSignal, Listener, SlownessWatcher, refusal
 from coordkit.transports.link import Link
-from coordkit.transports.loops import Future, Loop, Task, running_asyncio, running_loop
+from coordkit.transports.loops import Future, Loop, Task, running_loop
 from coordkit.transports.packing import ScriptCalls
 from coordkit.wire import Reply, pack
 
@@ -105,7 +105,12 @@ class AsyncioTransport:
     def begin(self, script: Script[object], keys: Keys, args: Args) -> tuple[Link, Future[Reply]] | None:
         """The connection by which the call was sent, and its reply to come; None: `call` may have to wait first."""
         link = self._link
-        if link is None or link.closed or link.crowded or link.loop is not (running_asyncio() or running_loop()):
+        if link is None or link.closed or link.crowded:
+            return None
+        try:
+            if link.here() is not link.home:
+                return None
+        except RuntimeError:  # not on trio, as the last caller was
             return None
         return link, link.submit(self._pack(script, keys, args))
 

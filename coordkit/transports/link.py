@@ -43,6 +43,7 @@ class Link(asyncio.Protocol):
         watcher: SlownessWatcher | None = None,
     ) -> None:
         self.loop = loop
+        self.here, self.home = loops.whereabouts(loop)
         self._make_future = loops.future_type(loop)
         self.closed = False
         self.crowded = False

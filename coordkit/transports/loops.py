@@ -216,6 +216,13 @@ def future_type(loop: Loop) -> Callable[..., Future[Any]]:
     return made
 
 
+def whereabouts(loop: Loop) -> tuple[Callable[[], object], object]:
+    """What says where the caller runs, and what it says of callers on `loop`: the quickest way to tell whether that is
+    the same.  Outside of trio, trio's raises RuntimeError.
+    """
+    return getattr(loop, "here", running_asyncio), getattr(loop, "home", loop)
+
+
 async def sleep(seconds: float) -> None:
     """Let other tasks run for so long."""
     if running_asyncio() is not None:

@@ -1,8 +1,8 @@
 """What `loops.Loop` says, on trio: futures, callbacks, timers, tasks and sockets, for the transport and the primitives.
 
-A future parks the task that awaits it.  One system task a run makes the callbacks: those of `call_soon` when the tasks
-that were ready have run, so all requests of a turn leave in one write, and those of timers.  Tasks and readers are
-system tasks too: they belong to the run, not to whoever happened to call first, and end with it at the latest.
+A future parks the task that awaits it.  Two system tasks a run make the callbacks: one those of `call_soon` when the
+tasks that were ready have run, so all requests of a turn leave in one write; one those of timers.  Tasks and readers
+are system tasks too: they belong to the run, not to whoever happened to call first, and end with it at the latest.
 
 A socket is written to at once, by whoever writes; only what the system does not take waits for a task.
 """
@@ -16,14 +16,15 @@ import socket
 import ssl
 import time
 from asyncio import Protocol as Receiver
-from collections.abc import Callable, Collection, Coroutine, Generator
+from collections.abc import Callable, Collection, Coroutine
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import trio
 
 from coordkit.transports.address import Address
+from coordkit.transports.trio_futures import TrioFuture
 
 if TYPE_CHECKING:
     from coordkit.transports.loops import Body, Future, Task  # which imports this module where trio runs
@@ -38,105 +39,6 @@ HIGH_WATER: Final = 65_536
 """Bytes that may wait to be written before the writer is asked to pause."""
 
 RUNNING: Final[trio.lowlevel.RunVar["TrioLoop | None"]] = trio.lowlevel.RunVar("coordkit", None)
-
-
-_parked = trio.lowlevel.wait_task_rescheduled
-
-
-class TrioFuture(Generic[T]):
-    """A value to come, for one task that awaits it."""
-
-    __slots__ = ("_callbacks", "_cancelled", "_done", "_exception", "_loop", "_result", "_waiter")
-
-    def __init__(self, *, loop: "TrioLoop") -> None:
-        self._loop = loop
-        self._done = self._cancelled = False
-        self._result: T | None = None
-        self._exception: BaseException | None = None
-        self._waiter: trio.lowlevel.Task | None = None
-        self._callbacks: list[Callable[[Any], object]] | None = None
-
-    def done(self) -> bool:
-        """Whether it has a result, an exception, or was cancelled."""
-        return self._done
-
-    def cancelled(self) -> bool:
-        """Whether nobody wants it any more."""
-        return self._cancelled
-
-    def cancel(self) -> bool:
-        """Nobody wants it any more."""
-        if self._done:
-            return False
-        self._cancelled = True
-        self._finish()
-        return True
-
-    def result(self) -> T:
-        """The result.  Raises the exception."""
-        failure = self.exception()
-        if failure is not None:
-            raise failure
-        return self._result  # type: ignore[return-value]  # set_result was called
-
-    def exception(self) -> BaseException | None:
-        """The exception, None if there is a result."""
-        if not self._done or self._cancelled:
-            return RuntimeError("the future was cancelled" if self._cancelled else "the future is not done")
-        return self._exception
-
-    def set_result(self, result: T, /) -> None:
-        """It has come."""
-        self._result = result
-        self._finish()
-
-    def set_exception(self, exception: BaseException, /) -> None:
-        """It will not come."""
-        self._exception = exception
-        self._finish()
-
-    def add_done_callback(self, callback: Callable[[Any], object], /) -> None:
-        """Call `callback` soon after it is done."""
-        if self._done:
-            self._loop.call_soon(callback, self)
-        elif self._callbacks is None:
-            self._callbacks = [callback]
-        else:
-            self._callbacks.append(callback)
-
-    def remove_done_callback(self, callback: Callable[[Any], object], /) -> None:
-        """Do not."""
-        if self._callbacks is not None and callback in self._callbacks:
-            self._callbacks.remove(callback)
-
-    def get_loop(self) -> "TrioLoop":
-        """The loop it belongs to."""
-        return self._loop
-
-    def __await__(self) -> Generator[Any, None, T]:
-        if not self._done:
-            self._waiter = trio.lowlevel.current_task()
-            yield from _parked(self._abandon).__await__()
-        if self._exception is not None or self._cancelled:
-            return self.result()
-        return self._result  # type: ignore[return-value]  # set_result was called
-
-    def _finish(self) -> None:
-        self._done = True
-        waiter = self._waiter
-        if waiter is not None:
-            self._waiter = None
-            trio.lowlevel.reschedule(waiter)
-        if self._callbacks is not None:
-            for callback in self._callbacks:
-                self._loop.call_soon(callback, self)
-            self._callbacks = None
-
-    def _abandon(self, _: object) -> trio.lowlevel.Abort:
-        """The task that waits is cancelled."""
-        self._waiter = None
-        self.cancel()
-        return trio.lowlevel.Abort.SUCCEEDED
 
 
 class TrioTask(TrioFuture[T]):
@@ -235,11 +137,13 @@ class TrioLoop:
     """What is used of an asyncio loop, for one run of trio."""
 
     future_type = TrioFuture
+    here = staticmethod(trio.lowlevel.current_trio_token)
+    """What says which run the caller belongs to; this one's is `home`."""
     time = staticmethod(time.monotonic)
     """The monotonic time in seconds: the system's, as everywhere in the toolkit, not trio's."""
 
     def __init__(self) -> None:
-        self._token = trio.lowlevel.current_trio_token()
+        self.home = trio.lowlevel.current_trio_token()
         self._closed = False
         self._ready: list[TrioTimer] = []
         self._timers: list[tuple[float, int, TrioTimer]] = []
@@ -247,6 +151,7 @@ class TrioLoop:
         self._resting: trio.lowlevel.Task | None = None
         self._scope = trio.CancelScope()
         trio.lowlevel.spawn_system_task(self._drive, name="coordkit-callbacks")
+        trio.lowlevel.spawn_system_task(self._keep_time, name="coordkit-timers")
 
     @classmethod
     def running(cls) -> "TrioLoop":
@@ -278,30 +183,42 @@ class TrioLoop:
         timer = TrioTimer(callback, args)
         due_s = self.time() + delay
         heapq.heappush(self._timers, (due_s, next(self._numbers), timer))
-        if self._resting is not None and self._timers[0][2] is timer:
+        if self._timers[0][2] is timer:
             self._scope.deadline = trio.current_time() + delay
         return timer
 
     def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any) -> None:
         """Call back soon; to be called by other threads.  Raises RuntimeError if the run has ended."""
-        self._token.run_sync_soon(callback, *args)
+        self.home.run_sync_soon(callback, *args)
 
     async def _drive(self) -> None:
-        """Make the callbacks, for as long as trio runs."""
+        """Make the callbacks of `call_soon`, for as long as trio runs."""
         try:
             while True:
-                self._make_due()
+                ready, self._ready = self._ready, []
+                for timer in ready:
+                    self._call(timer)
                 if self._ready:
-                    ready, self._ready = self._ready, []
-                    for timer in ready:
-                        self._call(timer)
                     await trio.lowlevel.cancel_shielded_checkpoint()
                     continue
-                with trio.CancelScope(deadline=self._next()) as self._scope:
-                    self._resting = trio.lowlevel.current_task()
-                    await trio.lowlevel.wait_task_rescheduled(self._woken)
+                self._resting = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(self._ended)
         finally:
             self._closed = True
+
+    def _ended(self, _: object) -> trio.lowlevel.Abort:
+        """The run of trio ends."""
+        self._resting = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    async def _keep_time(self) -> None:
+        """Make the callbacks of `call_later`, for as long as trio runs."""
+        while True:
+            now_s = self.time()
+            while self._timers and self._timers[0][0] <= now_s:
+                self._call(heapq.heappop(self._timers)[2])
+            with trio.CancelScope(deadline=self._next()) as self._scope:
+                await trio.sleep_forever()
 
     def _next(self) -> float:
         """When the next timer is due, by trio's clock."""
@@ -310,16 +227,6 @@ class TrioLoop:
         if not self._timers:
             return float("inf")
         return trio.current_time() + self._timers[0][0] - self.time()
-
-    def _woken(self, _: object) -> trio.lowlevel.Abort:
-        """A timer is due, or trio ends."""
-        self._resting = None
-        return trio.lowlevel.Abort.SUCCEEDED
-
-    def _make_due(self) -> None:
-        now_s = self.time()
-        while self._timers and self._timers[0][0] <= now_s:
-            self._ready.append(heapq.heappop(self._timers)[2])
 
     @staticmethod
     def _call(timer: TrioTimer) -> None:
