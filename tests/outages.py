@@ -14,7 +14,7 @@ import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractAsyncContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -144,7 +144,7 @@ class Trial:
         """A blocking client that the fault hits."""
         return Client.from_url(self.proxy.url, timeout=TIMEOUT_S, prefix=self.prefix)
 
-    def client(self) -> AsyncClient:
+    def client(self) -> AbstractAsyncContextManager[AsyncClient]:
         """A client that the fault hits."""
         return AsyncClient.from_url(self.proxy.url, timeout=TIMEOUT_S, prefix=self.prefix)
 
@@ -267,7 +267,14 @@ def expect(results: list[object], found: int) -> None:
     assert not [result for result in results if isinstance(result, ServerError)], results
 
 
-def with_every_fault(server: Peer, scenarios: Sequence[Scenario], run: Run) -> None:
+def with_every_fault(
+    server: Peer,
+    scenarios: Sequence[Scenario],
+    run: Run,
+    *,
+    trial_of: Callable[..., Trial] = Trial,
+    faults: Sequence[Fault] = FAULTS,
+) -> None:
     """Try the scenarios with every fault, all at once; nothing of them may be left at the end."""
     threads = set(threading.enumerate())
     with Pulse() as pulse, ExitStack() as proxies:
@@ -278,7 +285,7 @@ def with_every_fault(server: Peer, scenarios: Sequence[Scenario], run: Run) -> N
             async def once(turn: int) -> None:
                 proxy = proxies.enter_context(FaultyProxy(server.port))
                 try:
-                    await scenario(Trial(server, proxy, fault, f"{what}:{turn}", pulse))
+                    await scenario(trial_of(server, proxy, fault, f"{what}:{turn}", pulse))
                 except BaseException as exc:
                     exc.add_note(what)
                     raise
@@ -288,7 +295,7 @@ def with_every_fault(server: Peer, scenarios: Sequence[Scenario], run: Run) -> N
         async def main() -> None:
             async with anyio.create_task_group() as group:
                 for scenario in scenarios:
-                    for fault in FAULTS:
+                    for fault in faults:
                         group.start_soon(tried, scenario, fault)
             await no_task_is_left()
 

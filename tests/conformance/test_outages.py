@@ -2,8 +2,8 @@
 
 A fault lasts until some calls have failed, or a moment longer; then the network heals.  While it lasts, each call comes
 back within its deadline and 50 ms; after it the first call succeeds within a second; and what is on the server is what
-the calls have said.  All that on each server, on asyncio; on trio, whose sockets are other code, and with uvloop on the
-bundled one.  `tests.outages` says how time is judged.
+the calls have said.  All that on each server, on asyncio; on the bundled one on trio, whose sockets are other code, on
+uvloop, and through shared clients of redis-py.  `tests.outages` says how time is judged.
 """
 
 import asyncio
@@ -11,12 +11,15 @@ import contextlib
 import itertools
 import signal
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
 
 import anyio
 import anyio.to_thread
 import pytest
+import redis
+import redis.asyncio
 
 from coordkit import (
     GCRA,
@@ -34,6 +37,7 @@ from coordkit.queue.worker import Worker
 from tests.conftest import PeerFactory
 from tests.outages import (
     BACK_WITHIN_S,
+    FAULTS,
     HUNG_S,
     OUTAGE,
     TIMEOUT_S,
@@ -50,6 +54,7 @@ from tests.outages import (
     expect,
     in_time,
     no_task_is_left,
+    twice,
     with_every_fault,
 )
 from tests.peers import Peer
@@ -165,7 +170,7 @@ async def waiter_gets_the_lock(trial: Trial) -> None:
         async def wait() -> None:
             while True:
                 try:
-                    async with ck.lock("l").hold(timeout=HUNG_S) as lease:
+                    async with ck.lock("l", ttl=2.0).hold(timeout=HUNG_S) as lease:
                         got.append(lease.fence)
                         return
                 except OUTAGE:
@@ -326,6 +331,11 @@ BLOCKING: Final = (
     by_thread(blocking_lock_is_given_to_nobody_else),
     by_thread(blocking_channel_hears_of_the_gap),
 )
+HALVES: Final = {  # where one server is enough, two go at once
+    "limiter-queue": PRIMITIVES["limiter"] + PRIMITIVES["queue"],
+    "lock-channel": PRIMITIVES["lock"] + PRIMITIVES["channel"],
+}
+EVERY_HALF: Final = pytest.mark.parametrize("scenarios", HALVES.values(), ids=list(HALVES))
 EVERY_PRIMITIVE: Final = pytest.mark.parametrize("primitive", PRIMITIVES)
 
 
@@ -339,10 +349,53 @@ def test_every_fault_leaves_blocking_calls_bounded_and_effects_whole(server: Pee
 
 
 @BUNDLED
-@EVERY_PRIMITIVE
+@EVERY_HALF
 @pytest.mark.parametrize("run", [_run_uvloop, _run_trio], ids=["uvloop", "trio"])
-def test_every_fault_is_the_same_on_other_loops(server: Peer, primitive: str, run: Run) -> None:
-    with_every_fault(server, PRIMITIVES[primitive], run)
+def test_every_fault_is_the_same_on_other_loops(server: Peer, scenarios: Sequence[Scenario], run: Run) -> None:
+    with_every_fault(server, scenarios, run)
+
+
+# -- through clients of redis-py -----------------------------------------------------------------------------------
+
+
+class SharedTrial(Trial):
+    """The client runs everything through one of `redis.asyncio`."""
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[AsyncClient]:
+        theirs: Any = redis.asyncio.Redis.from_url(self.proxy.url, socket_timeout=TIMEOUT_S)
+        async with AsyncClient(redis=theirs, share=True, timeout=TIMEOUT_S, prefix=self.prefix) as ck:
+            yield ck
+        await theirs.aclose()
+
+
+class ThreadedTrial(Trial):
+    """The client runs everything through a blocking one, by threads."""
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[AsyncClient]:
+        theirs: Any = redis.Redis.from_url(self.proxy.url, socket_timeout=TIMEOUT_S)
+        async with AsyncClient(redis=theirs, share=True, timeout=TIMEOUT_S, prefix=self.prefix) as ck:
+            yield ck
+        theirs.close()
+
+
+@pytest.mark.filterwarnings(
+    # Of redis.asyncio, whose connections are left half closed where a wait for them is cancelled.
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+    "ignore:unclosed:ResourceWarning",
+)
+@BUNDLED
+@EVERY_HALF
+@pytest.mark.parametrize(
+    "trial_of, run", [(SharedTrial, _run_asyncio), (ThreadedTrial, _run_trio)], ids=["asyncio", "threads-on-trio"]
+)
+def test_every_fault_is_survived_through_a_shared_client(
+    server: Peer, scenarios: Sequence[Scenario], trial_of: type[Trial], run: Run
+) -> None:
+    # redis-py takes an answer that comes twice for that of the next command: nobody can make that whole.
+    faults = [fault for fault in FAULTS if fault is not twice]
+    with_every_fault(server, scenarios, run, trial_of=trial_of, faults=faults)
 
 
 # -- the server itself ---------------------------------------------------------------------------------------------
