@@ -42,6 +42,9 @@ Fault = Callable[[FaultyProxy], None]
 Main = Callable[[], Awaitable[None]]
 Run = Callable[[Main], None]
 
+OF_THE_RUN: Final = ("coordkit-callbacks", "coordkit-timers")
+"""The tasks on trio that live as long as the run."""
+
 OUTAGE: Final = (ServerUnavailable, OutcomeUnknown)
 
 
@@ -344,6 +347,6 @@ def ours() -> list[object]:
         task = looked_at.pop()
         if task is not None:
             looked_at += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
-            if task.name.startswith("coordkit-") and task.name != "coordkit-callbacks":
+            if task.name.startswith("coordkit-") and task.name not in OF_THE_RUN:
                 found.append(task)
     return found
