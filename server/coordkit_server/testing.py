@@ -8,6 +8,7 @@ import os
 from typing import Final
 
 from coordkit_server.children import ChildRunner, ChildTask
+from coordkit_server.datatypes.sorted_members import ScoreTest
 from coordkit_server.keyspace.notify import EventSink
 from coordkit_server.keyspace.propagation import StreamSink
 from coordkit_server.keyspace.watch import Tracker, Watcher
@@ -494,3 +495,11 @@ class RecordedBase(BaseWriter):
         if self.fails:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._files.write_whole(path, b"".join([line + b"\n" for line in self.lines]))
+
+
+class EvenScores(ScoreTest):
+    """Wants even scores."""
+
+    def holds(self, score: float) -> bool:
+        """Return True for an even score."""
+        return score % 2 == 0

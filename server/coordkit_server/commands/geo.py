@@ -302,17 +302,12 @@ class Search:
         """Return True if a reply tells more than members."""
         return self.with_distance or self.with_hash or self.with_coordinates
 
-    def _members(self, value: ZSetValue) -> list[object]:
+    def _members(self, value: ZSetValue) -> list[bytes]:
         """Return the members in the shape, as they come."""
-        shape = self.shape
-        shape.prepare()
-        found: list[object] = []
-        for span in covering(shape):
-            first = value.count_below(span.low, False)
-            scores, members = value.range(first, max(first, value.count_below(span.high, False)))
-            for i in range(len(scores)):
-                if shape.distance_within_m(scores[i], False) != -1.0:
-                    found.append(members[i])
+        self.shape.prepare()
+        found: list[bytes] = []
+        for span in covering(self.shape):
+            found.extend(value.wanted(span.low, span.high, self.shape))
         return found
 
     def _collect(self, value: ZSetValue) -> list[Found]:

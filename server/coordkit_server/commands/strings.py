@@ -248,8 +248,9 @@ def _check_pairs(cx: Context, name: bytes) -> None:
 def _set_pairs(cx: Context) -> None:
     """Set every key to the value behind it."""
     argv = cx.argv
+    entries = cx.db.find_pairs(argv)
     for i in range(1, len(argv), 2):
-        cx.db.set(argv[i], argv[i + 1])
+        cx.db.set_found(argv[i], argv[i + 1], entries[i >> 1])
         cx.db.notify(STRING, b"set", argv[i])
 
 

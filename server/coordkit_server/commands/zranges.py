@@ -21,7 +21,9 @@ class ScoreRange:
 
     def ranks(self, value: ZSetValue) -> tuple[int, int]:
         """Return the ranks of the range: start, and end exclusive (start <= end)."""
-        start = value.count_below(self.low, self.low_exclusive)
+        start = 0 if self.low == -inf and not self.low_exclusive else value.count_below(self.low, self.low_exclusive)
+        if self.high == inf and not self.high_exclusive:
+            return start, value.length()
         stop = value.count_below(self.high, not self.high_exclusive)
         return start, max(start, stop)
 

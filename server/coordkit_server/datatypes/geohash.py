@@ -14,6 +14,8 @@ from typing import Final
 
 from mypy_extensions import i64
 
+from coordkit_server.datatypes.sorted_members import ScoreTest
+
 LONGITUDE_MAX: Final = 180.0
 LATITUDE_MAX: Final = 85.05112878
 STANDARD_LATITUDE_MAX: Final = 90.0  # of geohash.org
@@ -25,6 +27,7 @@ _WIDTH: Final = LONGITUDE_MAX + LONGITUDE_MAX
 # what rounding can make of a distance is far less than this part of it
 _DOUBT: Final = 1e-9
 _LEAST_DOUBT: Final = 1e-18
+_NEAR: Final = 0.02  # radians: up to half of an arc twice as wide, `_sine_of` is exact to a part of 1e-12
 _MERCATOR_MAX_M: Final = 20037726.37
 _RADIANS: Final = pi / 180.0
 _ALPHABET: Final = b"0123456789bcdefghjkmnpqrstuvwxyz"
@@ -167,7 +170,13 @@ def distance_m(longitude: float, latitude: float, other_longitude: float, other_
 # -- searching ---------------------------------------------------------------------------------------------------------
 
 
-class Shape:
+def _sine_of(angle: float) -> float:
+    """Return the sine of an angle of at most 2 * _NEAR radians, to a part of 1e-12: the first terms of its series."""
+    square = angle * angle
+    return angle * (1.0 - square / 6.0 * (1.0 - square / 20.0))
+
+
+class Shape(ScoreTest):
     """A circle, or a box whose sides run along the compass, around `place`; sizes in a unit of `unit_m` metres."""
 
     def __init__(self) -> None:
@@ -183,6 +192,7 @@ class Shape:
         self._east: float = 0.0
         self._north: float = 0.0
         self._cosine: float = 1.0
+        self._sine: float = 0.0
         self._band: float = 0.0
         self._inside: float = -1.0
         self._outside: float = 1.0
@@ -196,12 +206,17 @@ class Shape:
         self._east = self.longitude * _RADIANS
         self._north = self.latitude * _RADIANS
         self._cosine = cos(self._north)
+        self._sine = sin(self._north)
         half = self._radius_m / EARTH_RADIUS_M / 2
         self._band = 2 * half * (1 + _DOUBT) + _DOUBT
         if half < pi / 2:
             chord = sin(half) * sin(half)
             self._inside = chord * (1 - _DOUBT) - _LEAST_DOUBT
             self._outside = chord * (1 + _DOUBT) + _LEAST_DOUBT
+
+    def holds(self, score: float) -> bool:
+        """Return True if the place of a score is inside."""
+        return self.distance_within_m(score, False) != -1.0
 
     def distance_within_m(self, score: float, exact: bool) -> float:
         """Return the metres from the middle to the place of a score, -1 if it is outside.
@@ -216,16 +231,27 @@ class Shape:
         if climb > self._band or -climb > self._band:
             return -1.0
         longitude = _longitude(bits)
-        v = sin((longitude * _RADIANS - self._east) / 2)
-        if v != 0.0:
-            u = sin(climb / 2)
-            chord = u * u + self._cosine * cos(north) * v * v
+        aside = (longitude * _RADIANS - self._east) / 2
+        if aside != 0.0:
+            chord = self._chord(climb, aside)
             if self._outside < chord <= 1.0:
                 return -1.0
             if chord < self._inside and not exact:
                 return 0.0
         distance = distance_m(self.longitude, self.latitude, longitude, latitude)
         return -1.0 if distance > self._radius_m else distance
+
+    def _chord(self, climb: float, aside: float) -> float:
+        """Return the square of half a chord to a place `climb` farther north and twice `aside` farther east."""
+        if self._band > 2 * _NEAR or aside > _NEAR or -aside > _NEAR:
+            u = sin(climb / 2)
+            v = sin(aside)
+            return u * u + self._cosine * cos(self._north + climb) * v * v
+        u = _sine_of(climb / 2)
+        v = _sine_of(aside)
+        # the cosine of a sum: cos(climb) is 1 - 2 * sin(climb / 2) ** 2
+        cosine = self._cosine * (1.0 - 2.0 * u * u) - self._sine * _sine_of(climb)
+        return u * u + self._cosine * cosine * v * v
 
     def _distance_in_box_m(self, longitude: float, latitude: float) -> float:
         """Return the metres from the middle to a place in the box, -1 for one outside."""

@@ -49,6 +49,14 @@ def count_below(scores: vec[float], score: float, inclusive: bool) -> int:
     return low
 
 
+class ScoreTest:
+    """A question to each score of a span."""
+
+    def holds(self, score: float) -> bool:
+        """Return True if the member with `score` is wanted."""
+        raise NotImplementedError
+
+
 class Chunk:
     """A run of neighbours in the order."""
 
@@ -352,4 +360,21 @@ class SortedMembers:
         while len(found) < wanted:
             number += 1
             found.extend(self._chunks[number].members[: wanted - len(found)])
+        return found
+
+    def wanted(self, low: float, high: float, test: ScoreTest) -> list[bytes]:
+        """Return the members with scores from `low` up to `high`, exclusive, for which `test` holds, in order."""
+        found: list[bytes] = []
+        chunks = self._chunks
+        number = count_below(self._ends, low, False)
+        while number < len(chunks):
+            members = chunks[number].members
+            scores = chunks[number].scores
+            for at in range(count_below(scores, low, False), len(members)):
+                score = scores[at]
+                if score >= high:
+                    return found
+                if test.holds(score):
+                    found.append(members[at])
+            number += 1
         return found

@@ -12,7 +12,7 @@ from mypy_extensions import i32, mypyc_attr
 from coordkit_server.datatypes import packed_scores
 from coordkit_server.datatypes.limits import Limits
 from coordkit_server.datatypes.member_index import MemberIndex
-from coordkit_server.datatypes.sorted_members import SortedMembers
+from coordkit_server.datatypes.sorted_members import ScoreTest, SortedMembers
 from coordkit_server.datatypes.value import Value
 
 
@@ -246,6 +246,13 @@ class ZSetValue(Value):
         if self._large is not None:
             return self._large.order.members(start, stop)
         return packed_scores.listed(self._records, start, stop)[1]
+
+    def wanted(self, low: float, high: float, test: ScoreTest) -> list[bytes]:
+        """Return the members with scores from `low` up to `high`, exclusive, for which `test` holds, in order."""
+        if self._large is not None:
+            return self._large.order.wanted(low, high, test)
+        scores, members = packed_scores.listed(self._records, 0, -1)
+        return [members[i] for i in range(len(scores)) if low <= scores[i] < high and test.holds(scores[i])]
 
     def count_below(self, score: float, inclusive: bool) -> int:
         """Return how many members have a score below `score`, or up to it if `inclusive`."""

@@ -135,15 +135,12 @@ class Database:
     def warm(self, requests: list[list[bytes]]) -> None:
         """Touch what `requests` will most likely look up: the value at the first argument of each.
 
-        In a large keyspace a lookup waits for memory several times, one after the other.  In this short loop the
+        In a large keyspace a lookup waits for memory several times, one after the other.  In short loops the
         processor has the waits of several lookups going at once, and the commands then find all in its caches."""
-        table = self._table
-        for argv in requests:
-            if len(argv) > 1:
-                entry = table.find(argv[1])
-                if entry is not None:
-                    value = entry.value
-                    del value
+        for entry in self._table.find_many([argv[1] for argv in requests if len(argv) > 1]):
+            if entry is not None:
+                value = entry.value
+                del value
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -254,6 +251,29 @@ class Database:
                 self.state.ready.append((self, key))
         self.modified(key)
         return entry
+
+    def find_pairs(self, argv: list[bytes]) -> list[Entry | None]:
+        """Return what `set_found` is to be given for each key of a command that names keys and values in turn.
+
+        Looked up in a row they wait for memory together."""
+        return self._table.find_many(argv[1::2])
+
+    def set_found(self, key: bytes, value: object, entry: Entry | None) -> None:
+        """Do what `set` does with a key whose entry was just looked up; only such entries come and go since.
+
+        One that was not there may be by now, one that expires may be gone: those are looked up again."""
+        if entry is None or entry.expire_at_ms >= 0:
+            self.set(key, value)
+            return
+        state = self.state
+        if state.plain_access:
+            entry.used_at = state.now_ticks
+        elif state.counts_use:
+            state.count_use(entry)
+        entry.value = value
+        if self.waiting and key in self.waiting:
+            state.ready.append((self, key))
+        self.modified(key)
 
     def modified(self, key: bytes) -> None:
         """Note a change of `key`: dirty count, watchers, tracking clients.  Call it once for each change."""

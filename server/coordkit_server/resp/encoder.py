@@ -1,6 +1,6 @@
 """Reply values to RESP2 or RESP3 bytes, appended as chunks to an output list (joined once at the write)."""
 
-from typing import Final
+from typing import Final, cast
 
 from coordkit_server.numeric import format_float, format_plain
 from coordkit_server.resp.reply import (
@@ -24,6 +24,7 @@ from coordkit_server.resp.reply import (
 
 CRLF: Final = b"\r\n"
 _SMALL: Final = 1024
+_SEVERAL: Final = 4  # elements of an array from which a common length is worth a look
 BULK_HEADS: Final[list[bytes]] = [b"$%d\r\n" % n for n in range(_SMALL)]
 NEXT_HEADS: Final[list[bytes]] = [b"\r\n$%d\r\n" % n for n in range(_SMALL)]
 INTEGERS: Final[list[bytes]] = [b":%d\r\n" % n for n in range(_SMALL)]
@@ -54,6 +55,12 @@ def encode(out: list[bytes], reply: object, resp3: bool) -> None:
 
 def _encode_elements(out: list[bytes], items: list[object], resp3: bool) -> None:
     """Append the elements of an array; the end of a string and the head of the next one go as one chunk."""
+    length = _common_length(items)
+    if length >= 0:
+        out.append(BULK_HEADS[length])
+        out.append(NEXT_HEADS[length].join(cast("list[bytes]", items)))
+        out.append(CRLF)
+        return
     ended = True
     for item in items:
         if isinstance(item, bytes) and len(item) < _SMALL:
@@ -67,6 +74,20 @@ def _encode_elements(out: list[bytes], items: list[object], resp3: bool) -> None
             encode(out, item, resp3)
     if not ended:
         out.append(CRLF)
+
+
+def _common_length(items: list[object]) -> int:
+    """Return the length that all of several short strings have, -1 if they differ or are none."""
+    if len(items) < _SEVERAL:
+        return -1
+    first = items[0]
+    if not isinstance(first, bytes) or len(first) >= _SMALL:
+        return -1
+    length = len(first)
+    for item in items:
+        if not isinstance(item, bytes) or len(item) != length:
+            return -1
+    return length
 
 
 def encode_bulk(out: list[bytes], value: bytes) -> None:

@@ -40,6 +40,42 @@ def test_set_over_a_volatile_key_clears_the_time_to_live() -> None:
     assert entry.value == b"w"
 
 
+@given(
+    st.dictionaries(st.integers(0, 30), st.sampled_from([-1, 1500, 9000])),
+    st.lists(st.tuples(st.integers(0, 40), st.integers(0, 9)), max_size=60),
+)
+def test_set_found_many_keys_does_what_one_set_after_the_other_does(
+    present: dict[int, int], pairs: list[tuple[int, int]]
+) -> None:
+    alone, its_events = database()
+    together, events = database()
+    for db in (alone, together):
+        for key, expire_at_ms in present.items():
+            entry = db.set(b"k%d" % key, b"old")
+            if expire_at_ms >= 0:
+                db.set_expiry(entry, expire_at_ms)
+        db.state.set_time(2000 * 1000)
+    argv = [b"MSET", *(word for key, value in pairs for word in (b"k%d" % key, b"%d" % value))]
+    entries = together.find_pairs(argv)
+    for at, (key, value) in enumerate(pairs):
+        alone.set(b"k%d" % key, b"%d" % value)
+        together.set_found(b"k%d" % key, b"%d" % value, entries[at])
+    assert (together.state.dirty, len(together), together.volatile_count()) == (
+        alone.state.dirty,
+        len(alone),
+        alone.volatile_count(),
+    )
+    assert events.seen == its_events.seen
+    for number in range(41):
+        assert kept(together, b"k%d" % number) == kept(alone, b"k%d" % number)
+
+
+def kept(db: Database, key: bytes) -> tuple[object, int] | None:
+    """The value and the expiry time at `key`."""
+    entry = db.peek(key)
+    return None if entry is None else (entry.value, entry.expire_at_ms)
+
+
 def test_watch_change_of_the_key_is_told() -> None:
     db, _ = database()
     changes: list[Callable[[], object]] = [

@@ -85,6 +85,22 @@ def test_encode_array_is_its_head_and_each_element(elements: list[object], resp3
     )
 
 
+@given(
+    st.sampled_from([0, 1, 9, 1023, 1024]),
+    st.integers(0, 9),
+    st.lists(st.sampled_from(ELEMENTS), max_size=1),
+    st.booleans(),
+)
+def test_encode_array_of_strings_as_long_as_each_other(
+    length: int, count: int, other: list[object], resp3: bool
+) -> None:
+    elements: list[object] = [b"%d" % (number % 10) * length for number in range(count)]
+    for at in (0, count // 2, count):
+        mixed = [*elements[:at], *other, *elements[at:]]
+        alone = b"".join(wire(element, resp3=resp3) for element in mixed)
+        assert wire(mixed, resp3=resp3) == b"*%d\r\n" % len(mixed) + alone
+
+
 def test_wire_reply_decoded_returns_lists_and_bytes() -> None:
     reply: list[object] = [b"1-1", [b"field", b"a\r\nb", b"", b"$3\r\n"], []]
     assert WireReply([wire(reply, resp3=False)]).decoded() == reply

@@ -66,6 +66,9 @@ def test_distance_m_is_symmetric_and_at_most_half_around(x: float, y: float, oth
     assert isnan(there) or (there == pytest.approx(back) and 0 <= there < 20_100_000)
 
 
+NEARLY = [-1e-3, -1e-6, -1e-9, -1e-12, 0.0, 1e-12, 1e-9, 1e-6, 1e-3]
+
+
 def circle(longitude: float, latitude: float, radius_m: float) -> Shape:
     shape = Shape()
     shape.longitude, shape.latitude, shape.radius = longitude, latitude, radius_m
@@ -111,11 +114,29 @@ def test_distance_within_outside_is_minus_one() -> None:
 
 @given(
     *(LONGITUDES, LATITUDES, LONGITUDES, LATITUDES),
-    st.one_of(st.floats(0, 21_000_000), st.just(inf), st.sampled_from([-1e-3, -1e-9, 0.0, 1e-9, 1e-3])),
+    st.one_of(st.floats(0, 21_000_000), st.just(inf), st.sampled_from(NEARLY)),
 )
 def test_distance_within_circle_is_what_comparing_with_the_radius_tells(
     longitude: float, latitude: float, other_longitude: float, other_latitude: float, radius_m: float
 ) -> None:
+    compare(longitude, latitude, other_longitude, other_latitude, radius_m)
+
+
+@given(
+    *(LONGITUDES, LATITUDES, st.floats(-1, 1), st.floats(-1, 1), st.floats(-6, 1)),
+    st.one_of(st.floats(1, 400_000), st.sampled_from(NEARLY)),
+)
+def test_distance_within_circle_of_places_near_each_other_is_as_exact(
+    longitude: float, latitude: float, aside: float, up: float, decade: float, radius_m: float
+) -> None:
+    degrees = 10**decade
+    other_longitude, other_latitude = longitude + aside * degrees, latitude + up * degrees
+    assume(abs(other_longitude) <= 180 and abs(other_latitude) <= LATITUDE_MAX)
+    compare(longitude, latitude, other_longitude, other_latitude, radius_m)
+
+
+def compare(longitude: float, latitude: float, other_longitude: float, other_latitude: float, radius_m: float) -> None:
+    """Search a circle for one place; a radius below 1 is as much more or less than the distance."""
     score = float(encode(other_longitude, other_latitude, STEPS))
     place = decode(score)
     distance = distance_m(longitude, latitude, place.longitude, place.latitude)
@@ -124,7 +145,7 @@ def test_distance_within_circle_is_what_comparing_with_the_radius_tells(
     shape = circle(longitude, latitude, radius_m)
     expected = -1.0 if distance > radius_m else distance
     assert shape.distance_within_m(score, True) == expected or isnan(expected)
-    assert (shape.distance_within_m(score, False) == -1.0) == (expected == -1.0)
+    assert shape.holds(score) == (expected != -1.0)
 
 
 @pytest.mark.parametrize(

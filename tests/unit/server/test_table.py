@@ -48,6 +48,7 @@ def test_add_and_remove_any_sequence_holds_what_a_dict_would(steps: list[tuple[b
             table.add(model[key])
         elif not adds and entry is not None:
             table.remove(model.pop(key))
+    assert table.find_many([key for _, key in steps]) == [model.get(key) for _, key in steps]
     assert len(table) == len(model)
     assert {entry.key: entry for entry in table.entries()} == model
     assert sorted(walk(table)) == sorted(model)

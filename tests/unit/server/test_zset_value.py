@@ -1,6 +1,6 @@
 """The sorted set structure: against a plain model, and what the packed form keeps."""
 
-from math import copysign
+from math import copysign, inf
 
 import pytest
 from hypothesis import given, settings
@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from coordkit_server.datatypes.limits import Limits
 from coordkit_server.datatypes.zset import ZSetValue
+from coordkit_server.testing import EvenScores
 
 SCORES = st.sampled_from([-1.5, -0.0, 0.0, 1.0, 2.0, float("inf"), float("-inf")])
 STEPS = st.lists(
@@ -99,6 +100,10 @@ def agree(value: ZSetValue, model: dict[bytes, float]) -> None:
             assert value.count_below(score, inclusive) == below
             if value.even():
                 assert value.count_before(member, inclusive) == rank + inclusive
+    for low, high in ((-inf, inf), (0.0, 2.0), (1.0, 1.0), (2.0, inf), (3.0, -3.0)):
+        assert value.wanted(low, high, EvenScores()) == [
+            name for score, name in pairs if low <= score < high and score % 2 == 0
+        ]
     for absent in (b"", b"absent", b"x" * 257):
         if absent not in model:
             assert (value.score(absent), value.rank(absent)) == (None, -1)
