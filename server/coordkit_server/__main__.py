@@ -195,6 +195,9 @@ def serve(config: Config) -> None:
         log.warning(str(error))
         log.warning("Fatal error loading the DB, check server logs. Exiting.")
         sys.exit(1)
+    except OSError as error:
+        log.warning(f"The append-only file cannot be used: {error.strerror}. Exiting.")
+        sys.exit(1)
     log.notice("Ready to accept connections")
     server.run()
     for path in paths:

@@ -10,8 +10,12 @@ from mypy_extensions import trait
 class ChildTask:
     """What a child does, and what follows from it."""
 
+    def purpose(self) -> str:
+        """Return what is not done if no child can be forked, in the words of the log."""
+        raise NotImplementedError
+
     def run_in_child(self) -> None:
-        """Do the work; an exception makes the child fail."""
+        """Do the work; an exception makes the child fail.  Raises OSError for what is in the log already."""
         raise NotImplementedError
 
     def child_ended(self, succeeded: bool) -> None:

@@ -433,6 +433,10 @@ class InlineSyncer(Syncer):
 class IdleChild(ChildTask):
     """A child that does nothing, for as long as a test wants."""
 
+    def purpose(self) -> str:
+        """Return what it is for."""
+        return "idle"
+
     def run_in_child(self) -> None:
         """Do nothing."""
 

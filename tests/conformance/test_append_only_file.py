@@ -1,5 +1,6 @@
 """Append-only files between servers, and what the bundled server does with good, torn and broken ones."""
 
+import resource
 import subprocess
 import sys
 import time
@@ -267,3 +268,65 @@ def assert_told_while_loading(options: tuple[str, ...], size: int) -> None:
     finally:
         process.kill()
         process.wait(WITHIN_S)
+
+
+# -- what the log says of a rewrite that fails ----------------------------------------------------------------------
+
+GOES_ON = "goes on without the rewrite, nothing is lost. Free space or mend what failed, then run BGREWRITEAOF."
+LIMIT_BYTES = 100_000  # of a file, as a disk that is full refuses more: far below the data, far above the log
+
+
+@pytest.mark.parametrize("preamble", ["yes", "no"])
+def test_rewrite_on_a_full_disk_says_what_failed_and_what_to_do(
+    preamble: str, start_peer: PeerFactory, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    options = aof_options(tmp_path, "--aof-use-rdb-preamble", preamble, "--rdbcompression", "no", "--logfile", str(log))
+    peer = start_peer("bundled", *options)
+    with connect(peer) as client:
+        for number in range(3):
+            client.call("SET", f"key{number}", b"x" * LIMIT_BYTES)
+        resource.prlimit(peer.pid, resource.RLIMIT_FSIZE, (LIMIT_BYTES, resource.RLIM_INFINITY))
+        assert client.call("BGREWRITEAOF") == ("+", b"Background append only file rewriting started")
+        eventually(lambda: "run BGREWRITEAOF" in log.read_text())
+        resource.prlimit(peer.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        assert info(client, "persistence")[b"aof_last_bgrewrite_status"] == b"err"
+        assert client.call("BGREWRITEAOF") == ("+", b"Background append only file rewriting started")
+        eventually(lambda: info(client, "persistence")[b"aof_last_bgrewrite_status"] == b"ok")
+    said = log.read_text()
+    assert "Write error writing append only file on disk: File too large (temp-rewriteaof-bg-" in said
+    assert "Background AOF rewrite terminated with error" in said
+    assert f"The AOF in {tmp_path / 'appendonlydir'} {GOES_ON}" in said
+    assert "saving DB" not in said
+    assert "Child failed" not in said
+
+
+@pytest.mark.parametrize(
+    "name, text",
+    [
+        (
+            "temp-appendonly.aof.manifest",
+            "Error trying to write the temporary AOF manifest file temp-appendonly.aof.manifest: Is a directory",
+        ),
+        ("appendonly.aof.2.incr.aof", "Can't open the append-only file appendonly.aof.2.incr.aof: Is a directory"),
+    ],
+)
+def test_rewrite_that_cannot_begin_says_which_file_it_needs(
+    name: str, text: str, start_peer: PeerFactory, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    peer = start_peer("bundled", *aof_options(tmp_path, "--logfile", str(log)))
+    (tmp_path / "appendonlydir" / name).mkdir()
+    with connect(peer) as client:
+        refusal = b"ERR Can't execute an AOF background rewriting. Please check the server logs for more information."
+        assert client.call("BGREWRITEAOF") == ("-", refusal)
+        assert client.call("SET", "a", "1") == ("+", b"OK")
+    said = log.read_text()
+    assert text in said
+    assert GOES_ON in said
+
+
+def test_append_only_directory_that_cannot_be_made_ends_the_start_with_its_name(tmp_path: Path) -> None:
+    (tmp_path / "appendonlydir").write_text("a file")
+    text = "The append-only file cannot be used: Can't open or create append-only dir appendonlydir: Not a directory."
+    assert text in refused(tmp_path)

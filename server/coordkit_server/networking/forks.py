@@ -46,7 +46,7 @@ class Forks(ChildRunner, Handler):
         try:
             pid = os.fork()
         except OSError as error:
-            self._log.warning("Can't save in background: fork: %s" % error.strerror)
+            self._log.warning("Can't %s in background: fork: %s" % (task.purpose(), error.strerror))
             os.close(reading)
             os.close(writing)
             return False
@@ -72,8 +72,8 @@ class Forks(ChildRunner, Handler):
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             task.run_in_child()
             status = 0
-        except OSError as error:
-            self._log.warning("Child failed: %s" % error)
+        except OSError:
+            pass  # the task has told of it
         except Exception as surprise:  # whatever it is, this process must not go on as a server
             self._log.warning("Child failed: %r" % surprise)
         finally:

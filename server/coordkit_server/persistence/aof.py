@@ -9,6 +9,7 @@ names both replaces the old one atomically; what it does not need any more is re
 child), AppendOnly: state, files, rewriting, what the cron does.
 """
 
+import errno
 import os
 from contextlib import suppress
 from typing import Final
@@ -21,7 +22,7 @@ from coordkit_server.config import Config
 from coordkit_server.keyspace.database import KeyspaceState
 from coordkit_server.log import Log
 from coordkit_server.persistence.append_log import POLICIES, AppendLog
-from coordkit_server.persistence.log_files import Files
+from coordkit_server.persistence.log_files import AppendFile, Files
 from coordkit_server.persistence.manifest import TEMP_PREFIX, Manifest, ManifestError, parse_manifest
 from coordkit_server.persistence.syncer import Syncer
 
@@ -37,6 +38,11 @@ _MINUTE_US: Final = 60_000_000
 
 class AppendOnlyError(Exception):
     """The append-only file cannot be used; the text says why."""
+
+
+def _told(what: str, error: OSError) -> OSError:
+    """Return the error with what failed in front of its text."""
+    return OSError(error.errno or 0, "%s: %s" % (what, error.strerror))
 
 
 @trait
@@ -58,6 +64,10 @@ class Rewrite(ChildTask):
     def __init__(self, owner: "AppendOnly", path: str) -> None:
         self._owner: Final = owner
         self.path: Final = path
+
+    def purpose(self) -> str:
+        """Return what the child is for."""
+        return "rewrite append only file"
 
     def run_in_child(self) -> None:
         """Write the base."""
@@ -94,6 +104,7 @@ class AppendOnly:
         self.manifest: Manifest = Manifest(config.text("appendfilename"))
         self.rewriting: bool = False
         self.scheduled: bool = False
+        self._stopping: bool = False
         self.rewrites: int = 0
         self.failures: int = 0  # in a row
         self.last_rewrite_failed: bool = False
@@ -147,7 +158,7 @@ class AppendOnly:
         halfway = base is not None and base.name == name and not self._files.exists(self.path(name))
         if not self._files.exists(name) or self.manifest.increments or not (base is None or halfway):
             return
-        self._files.make_directory(self.directory())
+        self._make_directory()
         if base is None:
             self.manifest.adopt(name)
         self._persist(self.manifest)
@@ -160,16 +171,15 @@ class AppendOnly:
     def open_at_start(self) -> None:
         """Begin to log into the last increment; a server without data begins with a base.  Raises OSError."""
         files = self._files
-        files.make_directory(self.directory())
+        self._make_directory()
         manifest = self.manifest
         if manifest.is_empty():
             name = manifest.new_base(as_rdb=self._writer.writes_rdb())
-            self._writer.write_base(self.path(name))
+            self.write_base(self.path(name))
             self._log.notice("Creating AOF base file %s on server start" % name)
         is_new = not manifest.increments
         name = manifest.new_increment() if is_new else manifest.increments[-1].name
-        path = self.path(name)
-        file = files.open_append(path)
+        file = self._open(name, empty=False)
         file.fsync()  # what a process before this one wrote may still be in memory only
         self._persist(manifest)
         self._log.notice("%s AOF incr file %s on server start" % ("Creating" if is_new else "Opening", name))
@@ -236,7 +246,9 @@ class AppendOnly:
         """End the rewrite that runs; it counts as no failure."""
         self._log.notice("Killing running AOF rewrite child: %d" % self._children.child_pid())
         failures, failed = self.failures, self.last_rewrite_failed
+        self._stopping = True
         self._children.kill_child()
+        self._stopping = False
         self.failures, self.last_rewrite_failed = failures, failed
 
     def apply_config(self) -> None:
@@ -253,12 +265,13 @@ class AppendOnly:
         if self._children.child_running():
             return False
         try:
-            self._files.make_directory(self.directory())
+            self._make_directory()
             if self.state != OFF:
                 self._begin_increment()
         except OSError as error:
-            self._log.warning("Can't open or create append-only dir %s: %s" % (self.directory(), error.strerror))
+            self._log.warning("%s" % error.strerror)
             self.last_rewrite_failed = True
+            self._tell_what_next()
             return False
         self.rewrites += 1
         self._base_as_rdb = self._writer.writes_rdb()
@@ -272,17 +285,34 @@ class AppendOnly:
         self.scheduled = False
         return True
 
+    def _make_directory(self) -> None:
+        """Make the directory unless it exists.  Raises OSError that says so."""
+        try:
+            self._files.make_directory(self.directory())
+        except OSError as error:
+            raise _told("Can't open or create append-only dir %s" % self.directory(), error) from error
+
+    def _open(self, name: str, *, empty: bool) -> AppendFile:
+        """Return the increment of that name for appending.  Raises OSError that says so."""
+        try:
+            return self._files.open_append(self.path(name), empty=empty)
+        except OSError as error:
+            raise _told("Can't open the append-only file %s" % name, error) from error
+
     def _begin_increment(self) -> None:
-        """Go on in a new increment.  Raises OSError, also if the old one cannot be finished."""
+        """Go on in a new increment.  Raises OSError that says what failed, also if the old one cannot be finished."""
         manifest = self.manifest.copy()
         name = manifest.temp_increment() if self.state == WAIT_BASE else manifest.new_increment()
-        path = self.path(name)
-        file = self._files.open_append(path, empty=True)
+        file = self._open(name, empty=True)
         if self.state == ON:
-            self._persist(manifest)
+            try:
+                self._persist(manifest)
+            except OSError:
+                file.close()
+                raise
         if not self.appender.switch(file):
             file.close()
-            raise OSError(0, "the current file cannot be finished")
+            raise OSError(errno.EIO, "Can't go on in %s: the append-only file before it cannot be written" % name)
         self._log.notice("Creating AOF incr file %s on background rewrite" % name)
         self.manifest = manifest
         if self.state == ON:
@@ -291,7 +321,11 @@ class AppendOnly:
 
     def write_base(self, path: str) -> None:
         """Write all data to `path` (in the child)."""
-        self._writer.write_base(path)
+        try:
+            self._writer.write_base(path)
+        except OSError as error:
+            self._log.warning("Write error writing append only file on disk: %s (%s)" % (error.strerror, path))
+            raise
 
     def rewrite_ended(self, path: str, succeeded: bool) -> None:
         """Make the file at `path` the base."""
@@ -304,7 +338,7 @@ class AppendOnly:
                 self._take_base(path)
                 done = True
             except OSError as error:
-                self._log.warning("Error trying to take over the temporary AOF base file: %s" % error.strerror)
+                self._log.warning("%s" % error.strerror)
         else:
             self._log.warning("Background AOF rewrite terminated with error")
         self.last_rewrite_failed = not done
@@ -314,6 +348,20 @@ class AppendOnly:
         else:
             self.failures += 1
             self._rewrite_failed(path)
+            if not self._stopping:
+                self._tell_what_next()
+
+    def _tell_what_next(self) -> None:
+        """Say what a failed rewrite means, and what to do."""
+        where = os.path.abspath(self.directory())
+        if self.state == WAIT_BASE:
+            text = "The AOF in %s is not in use yet: its first base is tried again. Free space or mend what failed."
+        else:
+            text = (
+                "The AOF in %s goes on without the rewrite, nothing is lost. "
+                "Free space or mend what failed, then run BGREWRITEAOF."
+            )
+        self._log.warning(text % where)
 
     def _rewrite_failed(self, path: str) -> None:
         """Remove what a failed rewrite has left."""
@@ -329,15 +377,24 @@ class AppendOnly:
             self.scheduled = True
 
     def _take_base(self, path: str) -> None:
-        """Put the new base and what follows it into the manifest.  Raises OSError."""
+        """Put the new base and what follows it into the manifest.  Raises OSError that says what failed."""
         manifest = self.manifest.copy()
         base = manifest.new_base(as_rdb=self._base_as_rdb)
-        self._files.rename(path, self.path(base))
+        try:
+            self._files.rename(path, self.path(base))
+        except OSError as error:
+            raise _told(
+                "Error trying to rename the temporary AOF base file %s into %s" % (path, base), error
+            ) from error
         self._log.notice("Successfully renamed the temporary AOF base file %s into %s" % (path, base))
         if self.state == WAIT_BASE:
             temp = manifest.temp_increment()
             name = manifest.new_increment()
-            self._files.rename(self.path(temp), self.path(name))
+            try:
+                self._files.rename(self.path(temp), self.path(name))
+            except OSError as error:
+                what = "Error trying to rename the temporary AOF incr file %s into %s" % (temp, name)
+                raise _told(what, error) from error
             self._log.notice("Successfully renamed the temporary AOF incr file %s into %s" % (temp, name))
         manifest.retire_increments(0 if self.state == OFF else 1)
         self._persist(manifest)
@@ -349,13 +406,20 @@ class AppendOnly:
         self.remove_history()
 
     def _persist(self, manifest: Manifest) -> None:
-        """Replace the manifest on disk.  Raises OSError."""
+        """Replace the manifest on disk.  Raises OSError that says what failed."""
         name = manifest.file_name()
-        temp = self.path(TEMP_PREFIX + name)
-        self._files.write_whole(temp, manifest.text())
-        self._files.fsync_directory(self.directory())  # the files it names are there before it is
-        self._files.rename(temp, self.path(name))
-        self._files.fsync_directory(self.directory())
+        temp = TEMP_PREFIX + name
+        step = "Error trying to write the temporary AOF manifest file %s" % temp
+        try:
+            self._files.write_whole(self.path(temp), manifest.text())
+            step = "Fail to fsync AOF directory %s" % self.directory()
+            self._files.fsync_directory(self.directory())  # the files it names are there before it is
+            step = "Error trying to rename the temporary AOF manifest file %s into %s" % (temp, name)
+            self._files.rename(self.path(temp), self.path(name))
+            step = "Fail to fsync AOF directory %s" % self.directory()
+            self._files.fsync_directory(self.directory())
+        except OSError as error:
+            raise _told(step, error) from error
 
     def remove_history(self) -> None:
         """Remove the files that nothing needs any more, unless aof-disable-auto-gc keeps them."""
@@ -370,7 +434,7 @@ class AppendOnly:
         try:
             self._persist(manifest)
         except OSError as error:
-            self._log.warning("Can't persist the manifest after removing history: %s" % error.strerror)
+            self._log.warning("%s" % error.strerror)
             return
         self.manifest = manifest
 

@@ -4,6 +4,7 @@ Every way in which writing can go wrong passes here: a write may take less than 
 one raise OSError, and what was not fsynced (names in a directory included) may be gone after a power failure.
 """
 
+import errno
 import os
 import sys
 from typing import Final
@@ -147,7 +148,10 @@ class SystemFiles(Files):
 
     def make_directory(self, path: str) -> None:
         """Make the directory unless it exists."""
-        os.makedirs(path, mode=0o755, exist_ok=True)
+        try:
+            os.makedirs(path, mode=0o755, exist_ok=True)
+        except FileExistsError as error:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from error
 
     def exists(self, path: str) -> bool:
         """Return True if there is something at `path`."""

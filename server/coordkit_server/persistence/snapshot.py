@@ -148,7 +148,8 @@ class Snapshots(ChildTask):
             self._write(temporary, progress, functions_only=functions_only, aof_base=aof_base)
             self._files.replace(temporary, target)
         except OSError as error:
-            self._log.warning("Write error saving DB on disk(%s): %s" % (target, error.strerror))
+            if not aof_base:  # else the one who asked for it tells what for
+                self._log.warning("Write error saving DB on disk(%s): %s" % (target, error.strerror))
             self._files.remove(temporary)
             raise
 
@@ -236,6 +237,10 @@ class Snapshots(ChildTask):
         self._child_pid = self._children.child_pid()
         self._log.notice("Background saving started")
         return True
+
+    def purpose(self) -> str:
+        """Return what the child is for."""
+        return "save"
 
     def run_in_child(self) -> None:
         """Write the snapshot, in the child."""

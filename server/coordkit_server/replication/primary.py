@@ -48,6 +48,10 @@ class FullSync(ChildTask):
         self.path: Final = path
         self.functions_only: Final = functions_only
 
+    def purpose(self) -> str:
+        """Return what the child is for."""
+        return "save"
+
     def run_in_child(self) -> None:
         """Write the file."""
         self._writer.write_snapshot(self.path, functions_only=self.functions_only)
