@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from coordkit_server.parameters import PARAMETERS
-from coordkit_server.resp.request import split_args
+from coordkit_server.resp.request import quoted, split_args
 
 # directives of redis.conf that repeat; their values add up
 _REPEATED = frozenset(["save", "client-output-buffer-limit"])
@@ -20,6 +20,9 @@ _SEVERAL: Final = _REPEATED | {
     "slaveof",
     "user",
 }
+# directives whose values are words that may hold spaces; those of the others never do
+_WORDS: Final = frozenset(["user"])
+_SPECIAL: Final = frozenset(" \t\n\r\v\f\0\"'")
 _SINGLE: Final = {"include", *(name for row in PARAMETERS for name in (row.name, row.alias) if name)} - _SEVERAL
 # files that include files that include files: more of them is one that includes itself
 _INCLUDES_MAX: Final = 16
@@ -38,7 +41,7 @@ def read_file(path: str, depth: int = 0) -> list[tuple[str, str]]:
     except OSError as error:
         raise UsageError(f"Can't open config file {path!r}: {error.strerror}") from error
     directives: list[tuple[str, str]] = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split(b"\n"), 1):
         stripped = line.strip()
         if not stripped or stripped.startswith(b"#"):
             continue
@@ -56,7 +59,7 @@ def _meant(name: str, values: list[str], depth: int = 0) -> list[tuple[str, str]
     if len(values) != 1 and name in _SINGLE:
         raise UsageError(f"{name} {' '.join(values)!r}: wrong number of arguments; put what holds spaces in quotes")
     if name != "include":
-        return [(name, " ".join(values))]
+        return [(name, " ".join(values) if name not in _WORDS else joined_words(values))]
     paths = sorted(glob.glob(values[0])) if glob.has_magic(values[0]) else values
     return [directive for path in paths for directive in read_file(path, depth)]
 
@@ -81,6 +84,21 @@ def read_arguments(arguments: list[str]) -> tuple[str | None, list[tuple[str, st
     return path, [meant for name, values in directives for meant in _meant(name, values)]
 
 
+def joined_words(words: list[str]) -> str:
+    """Return the words as one line that `split_words` takes apart again: in quotes where that needs them."""
+    return " ".join(word if word and not _SPECIAL & set(word) else _in_quotes(word) for word in words)
+
+
+def _in_quotes(word: str) -> str:
+    return quoted(word.encode("utf-8", "surrogateescape")).decode("ascii")
+
+
+def split_words(line: str) -> list[str]:
+    """Return the words that `joined_words` has joined."""
+    words = split_args(line.encode("utf-8", "surrogateescape"))
+    return [word.decode("utf-8", "surrogateescape") for word in words or []]
+
+
 def user_definitions(directives: list[tuple[str, str]]) -> list[list[str]]:
     """Return name and rules of each `user` directive.  Raises UsageError for one without a name or of a name twice."""
     definitions: list[list[str]] = []
@@ -88,7 +106,7 @@ def user_definitions(directives: list[tuple[str, str]]) -> list[list[str]]:
     for directive, value in directives:
         if directive != "user":
             continue
-        words = value.split()
+        words = split_words(value)
         if not words:
             raise UsageError("user: a name is missing")
         if words[0] in names:

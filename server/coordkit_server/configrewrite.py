@@ -22,7 +22,8 @@ def rewrite(config: Config, users: list[str], *, everything: bool = False) -> No
         raise ConfigError("The server is running without a config file")
     try:
         with open(config.path, encoding="utf-8", errors="surrogateescape") as file:
-            old = file.read().splitlines()
+            text = file.read()
+        old = text.removesuffix("\n").split("\n") if text else []
     except FileNotFoundError:
         old = []
     text = "\n".join(rewritten(config, old, users, everything=everything)) + "\n"
