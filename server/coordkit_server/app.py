@@ -53,6 +53,7 @@ from coordkit_server.settings import Settings
 from coordkit_server.tracking import Tracking
 
 # how long a server with an owner socket waits for its first owner
+ACCEPT_TOLD_EVERY_US: Final = 1_000_000
 FIRST_OWNER_WAIT_US: Final = 10_000_000
 REBIND_FAILED: Final = {
     "port": "Unable to listen on this port. Check server logs.",
@@ -153,6 +154,10 @@ class OwnerDoor(Acceptor):
             return
         self._server.owner_came(sock)
 
+    def accept_failed(self, reason: str) -> None:
+        """Write it to the log."""
+        self._server.accept_failed(reason)
+
 
 class ClientDoor(Acceptor):
     """Accepts clients."""
@@ -163,6 +168,10 @@ class ClientDoor(Acceptor):
     def accepted(self, sock: socket.socket) -> None:
         """Make `sock` a client connection."""
         self._server.client_came(sock)
+
+    def accept_failed(self, reason: str) -> None:
+        """Write it to the log."""
+        self._server.accept_failed(reason)
 
 
 class Server(ServerControl, TurnHooks, ConnectionOwner, Barrier, Pulse):
@@ -216,6 +225,7 @@ class Server(ServerControl, TurnHooks, ConnectionOwner, Barrier, Pulse):
         self._connections: Final[dict[int, Connection]] = {}
         self._settings: Final = Settings(self.services, self.dispatcher, log)
         self._next_client: int = 1
+        self._accept_told_us: int = -ACCEPT_TOLD_EVERY_US
         self._owners: int = 0
         self._owner_deadline_us: int = 0
         self._stopping: bool = False
@@ -433,6 +443,8 @@ class Server(ServerControl, TurnHooks, ConnectionOwner, Barrier, Pulse):
     def client_came(self, sock: socket.socket) -> None:
         """Serve a new client, or refuse it when there are too many."""
         stats = self.services.stats
+        if self.log.shows_verbose():
+            self._tell_of_client(sock)
         refusal = self._refusal(sock)
         if refusal:
             stats.rejected_connections += 1
@@ -456,6 +468,20 @@ class Server(ServerControl, TurnHooks, ConnectionOwner, Barrier, Pulse):
         self._connections[session.id] = connection
         self.services.sessions[session.id] = session
         self.loop.add(sock.fileno(), connection)
+
+    def _tell_of_client(self, sock: socket.socket) -> None:
+        """Say who has connected."""
+        if sock.family == socket.AF_UNIX:
+            self.log.verbose("Accepted connection to %s" % self.services.config.text("unixsocket"))
+        else:
+            self.log.verbose("Accepted %s" % _address(sock, True).decode("ascii", "replace"))
+
+    def accept_failed(self, reason: str) -> None:
+        """Say that a connection cannot be had, once a second: the loop tries again all the time."""
+        now_us = self._clock.monotonic_us()
+        if now_us >= self._accept_told_us + ACCEPT_TOLD_EVERY_US:
+            self._accept_told_us = now_us
+            self.log.warning(f"Accepting client connection: accept: {reason}")
 
     def _refusal(self, sock: socket.socket) -> bytes:
         """Return why a new client cannot be served, empty if it can."""

@@ -112,4 +112,5 @@ class Cron:
         oldest_us = self._services.clock.now_us() - timeout_s * 1_000_000
         for session in list(self._services.sessions.values()):
             if session.active_us < oldest_us and session.waiter is None and session.client_type() == b"normal":
+                self._services.log.verbose("Closing idle client")
                 session.sink.close_now()

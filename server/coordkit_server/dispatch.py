@@ -87,6 +87,10 @@ _TOUCH_ANY_KEY: Final = frozenset([b"SCAN", b"RANDOMKEY"])
 # their commands' keys are tracked, not those the scripts were given
 _READ_ONLY_SCRIPTS: Final = frozenset([b"EVAL_RO", b"EVALSHA_RO", b"FCALL_RO"])
 
+# lines of HTTP: Redis's commands in a form that a web page sends would be executed behind them
+_WEB_WORDS: Final = frozenset([b"post", b"host:"])
+_ATTACK_TOLD_EVERY_US: Final = 60_000_000
+
 # waiters of one key that are looked at before its queue is copied
 FEW: Final = 8
 
@@ -111,6 +115,7 @@ class Dispatcher(CommandRunner):
         self.busy_text: bytes = BUSY_SCRIPT
         self.loading: bool = False  # the snapshot file is read: few commands may run
         self._serving: bool = False
+        self._attack_told_us: int = -_ATTACK_TOLD_EVERY_US
         for row in services.commands.values():
             self._table[row.name] = row
             self._table[row.name.lower()] = row
@@ -153,6 +158,8 @@ class Dispatcher(CommandRunner):
         row = self.find(argv)
         size = len(argv)
         if row is None or not (size == row.arity or (row.arity < 0 and size >= -row.arity)):
+            if row is None and argv[0].lower() in _WEB_WORDS:
+                return self._cut_off(session)
             return self._refuse_form(session, row, self.refusal(argv) or unknown_command(argv))
         session.last_command = row.full_name
         if self._state.tracking:
@@ -199,6 +206,19 @@ class Dispatcher(CommandRunner):
         ):
             session.tracking &= ~TRACK_CACHING
         return reply
+
+    def _cut_off(self, session: Session) -> object:
+        """Close the connection of a browser that was made to send commands, as lines behind those of HTTP."""
+        now_us = self._clock.monotonic_us()
+        if now_us - self._attack_told_us > _ATTACK_TOLD_EVERY_US:
+            self._attack_told_us = now_us
+            self._services.log.warning(
+                "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: commands to Redis. "
+                "This is likely due to an attacker attempting to use Cross Protocol Scripting to compromise your Redis "
+                "instance. Connection from %s aborted." % session.address.decode("utf-8", "replace")
+            )
+        session.sink.close_now()
+        return NO_REPLY
 
     def _refuse_form(self, session: Session, row: Command | None, text: bytes) -> object:
         """Refuse an unknown command or a wrong number of arguments; EXEC ends the transaction even so."""

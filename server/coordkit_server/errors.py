@@ -18,11 +18,14 @@ class CommandError(Exception):
 
 
 class ProtocolError(Exception):
-    """A request that breaks RESP; `message` follows `ERR Protocol error: ` and the connection closes."""
+    """A request that breaks RESP; `message` follows `ERR Protocol error: ` and the connection closes.
 
-    def __init__(self, message: bytes) -> None:
+    `logged` is how the log calls it."""
+
+    def __init__(self, message: bytes, logged: str = "") -> None:
         super().__init__(message)
         self.message: Final = message
+        self.logged: Final = logged or message.decode("latin-1")
 
 
 # general

@@ -20,6 +20,14 @@ class Log:
         """Drop lines below `level` from now on."""
         self._level = _LEVELS[level]
 
+    def shows_verbose(self) -> bool:
+        """Return True if verbose lines are written: what goes into one may cost more than to ask."""
+        return self._level <= 1
+
+    def verbose(self, text: str) -> None:
+        """Write something that is of use where much is."""
+        self._write(1, text)
+
     def notice(self, text: str) -> None:
         """Write something worth knowing."""
         self._write(2, text)

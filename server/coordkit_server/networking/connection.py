@@ -11,6 +11,7 @@ from typing import Final
 
 from mypy_extensions import trait
 
+from coordkit_server.commands.clients import client_info_line
 from coordkit_server.context import Context, Services
 from coordkit_server.dispatch import Dispatcher, wants_reply
 from coordkit_server.errors import ProtocolError
@@ -18,7 +19,7 @@ from coordkit_server.networking.eventloop import EventLoop, Flushable, Handler
 from coordkit_server.networking.poller import READ, WRITE
 from coordkit_server.resp.encoder import encode
 from coordkit_server.resp.reply import BLOCKED, NO_REPLY, ErrorReply
-from coordkit_server.resp.request import RequestParser
+from coordkit_server.resp.request import RequestParser, quoted
 from coordkit_server.session import GATE_AUTH, REPLY_ON, OutputSink, Session
 
 READ_SIZE: Final = 16 * 1024
@@ -36,6 +37,11 @@ OUTPUT_SOFT: Final = 1024 * 1024
 JOIN_LIMIT: Final = 256 * 1024
 # requests of a pipeline whose keys are looked up together
 READ_AHEAD: Final = 16
+# client-query-buffer-limit cannot be lower: with less to parse nobody has to ask for it
+QUERY_LIMIT_MIN: Final = 1024 * 1024
+# bytes of a client's input that the log shows: of what broke the protocol, and of what was too much
+PROTOCOL_SAMPLE: Final = 128
+QUERY_SAMPLE: Final = 64
 # pieces that a feeder is asked for in one turn
 FEED_CHUNKS: Final = 16
 
@@ -107,11 +113,14 @@ class Connection(Handler, Flushable, OutputSink):
             data = self._socket.recv(room)
         except (BlockingIOError, InterruptedError):
             return
-        except OSError:
+        except OSError as error:
+            self._services.log.verbose("Reading from client: %s" % error.strerror)
             self.close_now()
             return
         size = len(data)
         if size == 0:
+            if self._services.log.shows_verbose():
+                self._services.log.verbose("Client closed connection %s" % self._description())
             self.close_now()
             return
         self._stats.net_input_bytes += size
@@ -124,6 +133,23 @@ class Connection(Handler, Flushable, OutputSink):
         self._released = False
         self._parser.feed(data)
         self._process()
+        if self._parser.buffered() > QUERY_LIMIT_MIN:
+            self._check_query_limit()
+
+    def _check_query_limit(self) -> None:
+        """Close the connection if more waits to be parsed than a client may have waiting."""
+        if self._closed or self._parser.buffered() <= self._services.config.number("client-query-buffer-limit"):
+            return
+        start = quoted(self._parser.unparsed()[:QUERY_SAMPLE]).decode("ascii")
+        self._services.log.warning(
+            "Closing client that reached max query buffer length: %s (qbuf initial bytes: %s)"
+            % (self._description(), start)
+        )
+        self.close_now()
+
+    def _description(self) -> str:
+        """Return the client's line as CLIENT LIST has it, for the log."""
+        return client_info_line(self._cx, self.session).decode("utf-8", "replace")
 
     def _room(self) -> int:
         """Return how many bytes the next read may bring: more than usual while a large argument is coming."""
@@ -154,6 +180,11 @@ class Connection(Handler, Flushable, OutputSink):
         try:
             self._execute_all(session)
         except ProtocolError as error:
+            if self._services.log.shows_verbose():
+                sample = protocol_sample(self._parser.unparsed())
+                self._services.log.verbose(
+                    "Protocol error (%s) from client: %s. %s" % (error.logged, self._description(), sample)
+                )
             encode(
                 session.out,
                 ErrorReply(b"ERR Protocol error: " + error.message),
@@ -246,7 +277,7 @@ class Connection(Handler, Flushable, OutputSink):
         if out:
             session.out = []
             if self._exceeds(out):
-                self.close_now()  # what a client may not have waiting is not sent either
+                self._close_over_limit("scheduled to be closed ASAP")  # what it may not have waiting is not sent either
                 return
             if self._unsent:
                 self._unsent.extend(out)
@@ -324,7 +355,8 @@ class Connection(Handler, Flushable, OutputSink):
             sent = self._socket.send(data)
         except (BlockingIOError, InterruptedError):
             return 0
-        except OSError:
+        except OSError as error:
+            self._services.log.verbose("Error writing to client: %s" % error.strerror)
             self.close_now()
             return 0
         self._stats.net_output_bytes += sent
@@ -356,7 +388,7 @@ class Connection(Handler, Flushable, OutputSink):
     def _after_partial(self) -> None:
         """Wait for the peer to read; stop reading from it if it lags; close it at its hard limit."""
         if self._over_limit():
-            self.close_now()
+            self._close_over_limit("scheduled to be closed ASAP")
             return
         lags = self._unsent_bytes > OUTPUT_SOFT and not self.session.is_replica
         self._watch(WRITE if lags or self._closing else READ | WRITE)
@@ -378,7 +410,12 @@ class Connection(Handler, Flushable, OutputSink):
     def check_output(self) -> None:
         """Close the connection if its output has been over the soft limit for too long and nothing new is sent."""
         if self._soft_since_us and self._over_limit():
-            self.close_now()
+            self._close_over_limit("closed")
+
+    def _close_over_limit(self, how: str) -> None:
+        """Close the connection because of its output, and say so."""
+        self._services.log.warning("Client %s %s for overcoming of output buffer limits." % (self._description(), how))
+        self.close_now()
 
     def _exceeds(self, out: list[bytes]) -> bool:
         """Return True if new output takes the client over its hard limit, whether or not the peer reads."""
@@ -433,3 +470,15 @@ def encode_reply(session: Session, reply: object) -> None:
     """Append `reply` to the session's output unless it is a marker for none."""
     if reply is not BLOCKED and reply is not NO_REPLY:
         encode(session.out, reply, session.resp3)
+
+
+def protocol_sample(data: bytes) -> str:
+    """Return the start and the end of what was not understood, as the log shows it."""
+    if len(data) < PROTOCOL_SAMPLE:
+        shown = b"'" + data.partition(b"\0")[0] + b"'"
+    else:
+        half = PROTOCOL_SAMPLE // 2
+        more = b"' (... more %d bytes ...) '" % (len(data) - PROTOCOL_SAMPLE)
+        shown = b"'" + data[:half].partition(b"\0")[0] + more + data[-half:].partition(b"\0")[0] + b"'"
+    signs = [chr(char) if 32 <= char < 127 else "." for char in shown]
+    return "Query buffer during protocol error: " + "".join(signs)

@@ -13,10 +13,14 @@ ACCEPT_BATCH: Final = 1000
 
 @trait
 class Acceptor:
-    """Takes new connections."""
+    """Takes new connections, and hears of those that cannot be had."""
 
     def accepted(self, sock: socket.socket) -> None:
         """Own the connected, non-blocking `sock`."""
+        raise NotImplementedError
+
+    def accept_failed(self, reason: str) -> None:
+        """Tell that a connection cannot be had; called again and again while there is one that waits."""
         raise NotImplementedError
 
 
@@ -34,8 +38,9 @@ class Listener(Handler):
                 sock, _address = self.socket.accept()
             except (BlockingIOError, InterruptedError):
                 return
-            except OSError:
-                return  # out of descriptors or aborted by the peer: the rest waits for the next turn
+            except OSError as error:  # out of descriptors or aborted by the peer: the rest waits for the next turn
+                self._acceptor.accept_failed(error.strerror or str(error))
+                return
             sock.setblocking(False)
             if sock.family != socket.AF_UNIX:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -77,6 +77,10 @@ class RequestParser:
         """Return how many bytes wait unparsed."""
         return self._chunked if self._chunks else len(self._data) - self._pos
 
+    def unparsed(self) -> bytes:
+        """Return the bytes that wait unparsed."""
+        return b"".join(self._chunks) if self._chunks else self._data[self._pos :]
+
     def received(self) -> int:
         """Return how many bytes are kept, those of the requests that were already returned included."""
         return self._chunked if self._chunks else len(self._data)
@@ -195,7 +199,7 @@ class RequestParser:
                     return self._need(1)
                 if self._data[self._pos] != _DOLLAR:
                     got = self._data[self._pos : self._pos + 1]
-                    raise ProtocolError(b"expected '$', got '" + got + b"'")
+                    raise ProtocolError(b"expected '$', got '" + got + b"'", "expected $ but got something else")
                 size = self._header(b"too big bulk count string")
                 if size == _INCOMPLETE:
                     return self._need(1)
@@ -258,16 +262,24 @@ class RequestParser:
     def _check_count(self, count: int) -> None:
         """Refuse an array length that is no number, too large, or large before AUTH."""
         if count == _INVALID or count > MULTIBULK_MAX:
-            raise ProtocolError(b"invalid multibulk length")
+            self._return_to_line()
+            raise ProtocolError(b"invalid multibulk length", "invalid mbulk count")
         if count > UNAUTH_MULTIBULK_MAX and not self.authenticated:
-            raise ProtocolError(b"unauthenticated multibulk length")
+            self._return_to_line()
+            raise ProtocolError(b"unauthenticated multibulk length", "unauth mbulk count")
 
     def _check_bulk(self, size: int) -> None:
         """Refuse a bulk length that is no number, negative, too large, or large before AUTH."""
         if size < 0 or size > self.max_bulk:
+            self._return_to_line()
             raise ProtocolError(b"invalid bulk length")
         if size > UNAUTH_BULK_MAX and not self.authenticated:
-            raise ProtocolError(b"unauthenticated bulk length")
+            self._return_to_line()
+            raise ProtocolError(b"unauthenticated bulk length", "unauth bulk length")
+
+    def _return_to_line(self) -> None:
+        """Stand at the start of the line that has just been read: an error is shown from there."""
+        self._pos = self._data.rfind(b"\n", 0, self._pos - 1) + 1
 
     def _inline(self) -> list[bytes] | None:
         """Return the arguments of the line at the position, None if its end is missing."""
@@ -280,7 +292,8 @@ class RequestParser:
         self._pos = end + 1
         argv = split_args(line[:-1] if line.endswith(b"\r") else line)
         if argv is None:
-            raise ProtocolError(b"unbalanced quotes in request")
+            self._return_to_line()
+            raise ProtocolError(b"unbalanced quotes in request", "unbalanced quotes in inline request")
         return argv
 
 
