@@ -8,6 +8,7 @@ from tests.differential.blocking_scenarios import SCENARIOS
 from tests.differential.known import NOT_ON_REDIS, NOT_ON_VALKEY, excused
 from tests.differential.scenario import Scenario, Stage
 from tests.differential.stream_scenarios import SCENARIOS as STREAM_SCENARIOS
+from tests.differential.waiting_client_scenarios import SCENARIOS as WAITING_CLIENT_SCENARIOS
 from tests.peers import Peer
 
 TABLES = {"valkey": NOT_ON_VALKEY, "redis": NOT_ON_REDIS}
@@ -15,7 +16,9 @@ TABLES = {"valkey": NOT_ON_VALKEY, "redis": NOT_ON_REDIS}
 
 @pytest.mark.parametrize("reference", ["valkey", "redis"])
 @pytest.mark.parametrize("protocol", [2, 3])
-@pytest.mark.parametrize("scenario", SCENARIOS + STREAM_SCENARIOS, ids=lambda scenario: scenario.id)
+@pytest.mark.parametrize(
+    "scenario", SCENARIOS + WAITING_CLIENT_SCENARIOS + STREAM_SCENARIOS, ids=lambda scenario: scenario.id
+)
 def test_scenario_told_as_the_reference_tells(
     scenario: Scenario, protocol: int, reference: str, running: Callable[[str], Peer]
 ) -> None:
