@@ -255,14 +255,17 @@ class Database:
     def find_pairs(self, argv: list[bytes]) -> list[Entry | None]:
         """Return what `set_found` is to be given for each key of a command that names keys and values in turn.
 
-        Looked up in a row they wait for memory together."""
-        return self._table.find_many(argv[1::2])
+        Looked up in a row they wait for memory together.  Those that expire are left out: one may be due."""
+        entries = self._table.find_many(argv[1::2])
+        for i in range(len(entries)):
+            entry = entries[i]
+            if entry is not None and entry.expire_at_ms >= 0:
+                entries[i] = None
+        return entries
 
     def set_found(self, key: bytes, value: object, entry: Entry | None) -> None:
-        """Do what `set` does with a key whose entry was just looked up; only such entries come and go since.
-
-        One that was not there may be by now, one that expires may be gone: those are looked up again."""
-        if entry is None or entry.expire_at_ms >= 0:
+        """Do what `set` does with a key whose entry `find_pairs` gave; the same key may have been set since."""
+        if entry is None:
             self.set(key, value)
             return
         state = self.state
