@@ -211,6 +211,14 @@ class Table:
             entry = following
 
 
+def warm(entries: list[Entry], start: int, stop: int) -> None:
+    """Touch the keys and values of some of `entries`, so that the processor waits for those of all at once."""
+    for entry in entries[start:stop]:
+        _touch(entry.key)
+        value = entry.value
+        del value
+
+
 def _touch(key: bytes) -> None:
     """Let `key` be loaded: to count the reference is enough."""
 

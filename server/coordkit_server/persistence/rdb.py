@@ -23,7 +23,7 @@ from mypy_extensions import trait
 from coordkit_server.datatypes.limits import Limits
 from coordkit_server.keyspace.database import Database
 from coordkit_server.keyspace.frequency import frequency_now, idle_ms, packed, used_before
-from coordkit_server.keyspace.table import Entry
+from coordkit_server.keyspace.table import Entry, warm
 from coordkit_server.persistence import rdb_format as rdb
 from coordkit_server.persistence.packed import BadFormat
 from coordkit_server.persistence.rdb_format import Reader, Writer
@@ -33,6 +33,7 @@ _VALKEY_MAGIC: Final = b"VALKEY"
 _HEADER_BYTES: Final = 9
 _FIRST_WITH_CHECKSUM: Final = 5
 _PROGRESS_EVERY: Final = 1024
+_AHEAD: Final = 32  # entries whose keys and values are asked of memory together
 _NO_EXPIRY: Final = -1
 _NO_FREQUENCY: Final = -1
 _LAST_TYPE: Final = 63  # everything above stands between keys
@@ -157,7 +158,11 @@ def _save_database(writer: Writer, database: Database, options: SaveOptions, pro
     keys = 0
     delay_us = options.key_delay_us
     limits = options.limits
-    for entry in database.entries():
+    entries = database.entries()
+    for number in range(len(entries)):
+        if number % _AHEAD == 0:
+            warm(entries, number, number + _AHEAD)
+        entry = entries[number]
         if entry.expire_at_ms >= 0:
             writer.byte(rdb.EXPIRE_TIME_MS)
             writer.time_ms(entry.expire_at_ms)
