@@ -8,14 +8,17 @@ down.
 - An outage that outlives one deadline, or slow answers in a row, open the breaker (`health.py`): calls fail at once.
   One probe in the background asks until the server answers; no caller pays for that.
 - Of a cluster each node has a breaker of its own, and calls for the others go on.
+- What could not be given back is given back after the outage, by who probes (`when_back`).
 """
 
+import logging
 import math
 import os
 import random
 import threading
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import tenacity
 
@@ -46,6 +49,18 @@ FAILURES: Final = (ServerUnavailable, OutcomeUnknown)
 
 T = TypeVar("T")
 
+log = logging.getLogger("coordkit")
+
+
+class _Owed(NamedTuple):
+    """A call that is to be made when the server at `place` is back, until some moment."""
+
+    place: str | None
+    until_s: float
+    script: Script[object]
+    keys: Keys
+    args: Args
+
 
 class _GuardState:
     """What both guards hold: the health of the server, or of each, and the timeout of a call."""
@@ -57,6 +72,8 @@ class _GuardState:
         self._healths: dict[str, Health] = {}
         self._timeout_s = timeout_s
         self._telemetry = telemetry(name)
+        self._owed: deque[_Owed] = deque()
+        self._owing = threading.Lock()  # loops in several threads may use one guard
 
     def statistics(self) -> HealthStatistics:
         """What was seen of the server, or of all of them."""
@@ -75,6 +92,26 @@ class _GuardState:
             return self.health
         place = self._place_of(key)
         return self.health if place is None else self.health_at(place)
+
+    def _owe(self, owed: _Owed) -> None:
+        with self._owing:
+            self._owed.append(owed)
+
+    def _owes(self, place: str | None) -> bool:
+        """Whether anything is to be made up at the place."""
+        with self._owing:
+            return any(owed.place == place for owed in self._owed)
+
+    def _next_owed(self, place: str | None, now_s: float) -> _Owed | None:
+        """What is to be made up next at the place; what is too old is forgotten."""
+        with self._owing:
+            for _ in range(len(self._owed)):
+                owed = self._owed.popleft()
+                if owed.place != place:
+                    self._owed.append(owed)
+                elif now_s < owed.until_s:
+                    return owed
+        return None
 
     def _next_pause_s(
         self,
@@ -173,6 +210,13 @@ class Guard(_GuardState):
         """A new signal, to be passed to `subscribe`."""
         return self.transport.signal()
 
+    def when_back(self, script: Script[object], keys: Keys, args: Args, *, within_s: float) -> None:
+        """Make the call when the server answers again, if that is within `within_s`.  Never waits."""
+        health = self._health_of(keys[0])
+        if not health.forced:
+            self._owe(_Owed(health.place, self._monotonic() + within_s, script, keys, args))
+            self._ensure_probe(health)
+
     def sleep(self, seconds: float) -> None:
         """Let time pass."""
         self.transport.sleep(seconds)
@@ -253,11 +297,31 @@ class Guard(_GuardState):
             sleep=tenacity.sleep_using_event(self._closed),
             reraise=True,
         )
-        try:
-            retrying(self.transport.probe, health.slow_s, health.place)
-        except CoordkitError:
-            return  # closed meanwhile
-        health.back(self._monotonic())
+        while True:
+            try:
+                retrying(self.transport.probe, health.slow_s, health.place)
+            except CoordkitError:
+                return  # closed meanwhile
+            health.back(self._monotonic())
+            if not self._make_up(health.place):
+                self._closed.wait(PROBE_MAX_S)
+                continue
+            with self._probing:
+                if not health.open and not self._owes(health.place):
+                    self._probes.pop(health.place, None)
+                    return
+
+    def _make_up(self, place: str | None) -> bool:
+        """Make the calls that are owed to the server at the place; False if it is gone again."""
+        while (owed := self._next_owed(place, self._monotonic())) is not None:
+            try:
+                self.transport.call(owed.script, owed.keys, owed.args, self._monotonic() + self._timeout_s)
+            except FAILURES:
+                self._owe(owed)
+                return False
+            except CoordkitError as exc:
+                log.warning("%s was refused after an outage: %s", owed.script.name, exc)
+        return True
 
 
 class AsyncGuard(_GuardState):
@@ -344,6 +408,13 @@ class AsyncGuard(_GuardState):
         """A new signal, to be passed to `subscribe`."""
         return self.transport.signal()
 
+    def when_back(self, script: Script[object], keys: Keys, args: Args, *, within_s: float) -> None:
+        """Make the call when the server answers again, if that is within `within_s`.  Never waits."""
+        health = self._health_of(keys[0])
+        if not health.forced:
+            self._owe(_Owed(health.place, self._monotonic() + within_s, script, keys, args))
+            self._ensure_probe(health)
+
     async def sleep(self, seconds: float) -> None:
         """Let time pass."""
         await self.transport.sleep(seconds)
@@ -428,5 +499,22 @@ class AsyncGuard(_GuardState):
             wait=tenacity.wait_random_exponential(multiplier=PROBE_FIRST_S, max=PROBE_MAX_S),
             sleep=self.transport.sleep,
         )
-        await retrying(self.transport.probe, health.slow_s, health.place)
-        health.back(self._monotonic())
+        while True:
+            await retrying(self.transport.probe, health.slow_s, health.place)
+            health.back(self._monotonic())
+            if not await self._make_up(health.place):
+                await self.transport.sleep(PROBE_MAX_S)
+            elif not health.open and not self._owes(health.place):
+                return
+
+    async def _make_up(self, place: str | None) -> bool:
+        """Make the calls that are owed to the server at the place; False if it is gone again."""
+        while (owed := self._next_owed(place, self._monotonic())) is not None:
+            try:
+                await self.transport.call(owed.script, owed.keys, owed.args, self._monotonic() + self._timeout_s)
+            except FAILURES:
+                self._owe(owed)
+                return False
+            except CoordkitError as exc:
+                log.warning("%s was refused after an outage: %s", owed.script.name, exc)
+        return True

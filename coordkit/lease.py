@@ -186,7 +186,7 @@ class Hold:
                 lease.lost_because = TAKEN
         except CoordkitError as failure:
             # The work is done, and the lease ends by itself: no reason to fail the work.
-            log.warning("%r could not be released and ends by itself: %s", lease, failure)
+            log.warning("%r could not be released yet, and ends by itself at the latest: %s", lease, failure)
         if lease.lost_because is not None and exc is None:
             raise lease.error()
 
@@ -229,4 +229,4 @@ class AsyncHold:
                 lease.lost_because = TAKEN
         except CoordkitError as failure:
             # The work is done, and the lease ends by itself: no reason to fail the work.
-            log.warning("%r could not be released and ends by itself: %s", lease, failure)
+            log.warning("%r could not be released yet, and ends by itself at the latest: %s", lease, failure)

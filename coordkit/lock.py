@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeVar
 
 from coordkit.durations import Duration, to_seconds
-from coordkit.errors import CoordkitError, LockTimeout, ServerUnavailable
+from coordkit.errors import ClientClosed, CoordkitError, LockTimeout, OutcomeUnknown, ServerUnavailable
 from coordkit.keys import Keys
 from coordkit.lease import AsyncHold, AsyncLease, Hold, Identity, Lease
-from coordkit.plan import NOW, Call, Listen, Plan, Subscribe, WaitSignal, call, now
+from coordkit.plan import NOW, Call, Listen, Plan, Subscribe, WaitSignal, WhenBack, call, now
 from coordkit.renewal import AsyncRenewer, Grant, ThreadRenewer
 from coordkit.runner import run, run_async
 from coordkit.scripts import Script
@@ -30,6 +30,8 @@ log = logging.getLogger("coordkit")
 T = TypeVar("T")
 
 FOREVER_MS: Final = 10**12
+
+FAILURES: Final = (ServerUnavailable, OutcomeUnknown)
 
 
 class Busy(NamedTuple):
@@ -137,6 +139,9 @@ class LockPlans:
         try:
             reply = yield Call(RELEASE, self._records, (token,))
             return parse_release(reply)
+        except FAILURES as exc:
+            yield from self._when_back(token, exc)
+            raise
         except (GeneratorExit, CoordkitError):
             raise
         except BaseException:
@@ -204,7 +209,15 @@ class LockPlans:
         try:
             yield from call(RELEASE, self._records, (owner,))
         except CoordkitError as exc:
-            log.warning("lock %r: an attempt could not be taken back and ends by itself: %s", self.name, exc)
+            log.warning(
+                "lock %r: an attempt could not be taken back yet, at the latest it ends by itself: %s", self.name, exc
+            )
+            yield from self._when_back(owner, exc)
+
+    def _when_back(self, owner: bytes, failure: CoordkitError) -> Plan[None]:
+        """Have it freed as soon as there is a server again, rather than at the end of its lease."""
+        if isinstance(failure, FAILURES) and not isinstance(failure, ClientClosed):
+            yield WhenBack(RELEASE, self._records, (owner,), self.ttl_ms / 1000)
 
 
 class Lock:

@@ -82,7 +82,19 @@ class Unsubscribe(NamedTuple):
     topic: bytes | None = None
 
 
-Step = Call | Sleep | Now | Publish | Subscribe | Listen | WaitSignal | Unsubscribe
+class WhenBack(NamedTuple):
+    """Have a call made that failed: when the server answers again, if that is within `within_s`.
+
+    Nobody waits for it or hears of it.
+    """
+
+    script: Script[object]
+    keys: Keys
+    args: Args
+    within_s: float
+
+
+Step = Call | Sleep | Now | Publish | Subscribe | Listen | WaitSignal | Unsubscribe | WhenBack
 Plan = Generator[Step, object, T]
 
 NOW: Final = Now()

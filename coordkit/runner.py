@@ -7,8 +7,8 @@ cancellation, the caller waits for them at most CLEANUP_WAIT_S, and the cancella
 
 from typing import Final, TypeVar
 
-from coordkit.plan import Call, Listen, Now, Plan, Publish, Sleep, Step, Subscribe, Unsubscribe, WaitSignal
-from coordkit.transports.base import AsyncBackend, AsyncSignal, Backend, Signal
+from coordkit.plan import Call, Listen, Now, Plan, Publish, Sleep, Step, Subscribe, Unsubscribe, WaitSignal, WhenBack
+from coordkit.transports.base import AsyncBackend, AsyncSignal, Backend, Catching, Signal
 
 T = TypeVar("T")
 
@@ -63,6 +63,15 @@ def _perform(step: Step, backend: Backend, signals: dict[Subscription, Signal]) 
         case Sleep():
             backend.sleep(step.seconds)
             return None
+        case WhenBack():
+            _leave(step, backend)
+            return None
+
+
+def _leave(step: WhenBack, backend: object) -> None:
+    """Leave the call to the backend, if it is one that catches up."""
+    if isinstance(backend, Catching):
+        backend.when_back(step.script, step.keys, step.args, within_s=step.within_s)
 
 
 async def run_async(plan: Plan[T], backend: AsyncBackend) -> T:
@@ -118,6 +127,9 @@ async def _perform_async(step: Step, backend: AsyncBackend, signals: dict[Subscr
             return await backend.publish(step.channel, step.payload)
         case Sleep():
             await backend.sleep(step.seconds)
+            return None
+        case WhenBack():
+            _leave(step, backend)
             return None
 
 

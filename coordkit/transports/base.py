@@ -222,6 +222,15 @@ class Prompt(Protocol[V]):
         ...
 
 
+@runtime_checkable
+class Catching(Protocol):
+    """A backend that makes calls up for which there was no server, as a guard does."""
+
+    def when_back(self, script: Script[object], keys: Keys, args: Args, *, within_s: float) -> None:
+        """Make the call when the server answers again, if that is within `within_s`.  Never waits."""
+        ...
+
+
 class Background(Protocol):
     """Work that goes on beside all callers."""
 

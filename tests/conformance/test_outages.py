@@ -355,6 +355,72 @@ def test_every_fault_is_the_same_on_other_loops(server: Peer, scenarios: Sequenc
     with_every_fault(server, scenarios, run)
 
 
+# -- what is owed when the server is back --------------------------------------------------------------------------
+
+
+async def acquire_unheard(trial: Trial) -> None:
+    """An attempt that got a lock of 30 s, and never heard of it, is taken back."""
+    async with trial.client() as ck, trial.direct() as direct:
+        await (await ck.lock("l").acquire()).release()
+        trial.proxy.mute = True
+        assert isinstance(await bounded(ck.lock("l").try_acquire), OutcomeUnknown)
+        assert await direct.lock("l").locked()
+        await trial.recovered(ck.ping)
+        await free_soon(direct)
+
+
+async def release_unsent(trial: Trial) -> None:
+    """A lock of 30 s whose holder could not release it is released."""
+    async with trial.client() as ck, trial.direct() as direct:
+        lease = await ck.lock("l").acquire()
+        trial.proxy.deaf = True
+        assert isinstance(await bounded(lease.release), OutcomeUnknown)
+        await trial.recovered(ck.ping)
+        await free_soon(direct)
+
+
+async def body_left(trial: Trial) -> None:
+    """The same where a body is left."""
+    async with trial.client() as ck, trial.direct() as direct:
+        async with ck.lock("l").hold():
+            trial.proxy.deaf = True
+        await trial.recovered(ck.ping)
+        await free_soon(direct)
+
+
+def blocking_acquire_unheard(trial: Trial) -> None:
+    with trial.blocking() as ck, Client.from_url(trial.server.url, prefix=trial.prefix) as direct:
+        ck.lock("l").acquire().release()
+        trial.proxy.mute = True
+        with pytest.raises(OutcomeUnknown):
+            ck.lock("l").try_acquire()
+        assert direct.lock("l").locked()
+        blocking_recovered(trial, ck.ping)
+        healed_s = time.monotonic()
+        while direct.lock("l").locked():
+            assert time.monotonic() - healed_s < 15, "it ends by itself only"
+            time.sleep(0.01)
+
+
+async def free_soon(direct: AsyncClient) -> None:
+    """Comes back when the lock is free.  Raises TooLate after a second; its lease would last thirty."""
+    healed_s = time.monotonic()
+    while await direct.lock("l").locked():
+        assert time.monotonic() - healed_s < 15, "it ends by itself only"
+        await anyio.sleep(0.01)
+    if (took_s := time.monotonic() - healed_s) > BACK_WITHIN_S:
+        raise TooLate(f"free after {took_s:.3f} s")
+
+
+@pytest.mark.parametrize("run", [_run_asyncio, _run_trio], ids=["asyncio", "trio"])
+def test_lock_that_could_not_be_given_back_is_given_back_when_the_server_is_back(server: Peer, run: Run) -> None:
+    def nothing(_: FaultyProxy) -> None:
+        """These have their own."""
+
+    scenarios = (acquire_unheard, release_unsent, body_left, by_thread(blocking_acquire_unheard))
+    with_every_fault(server, scenarios, run, faults=[nothing])
+
+
 # -- through clients of redis-py -----------------------------------------------------------------------------------
 
 

@@ -201,6 +201,50 @@ def test_guard_gives_every_attempt_the_deadline_of_the_call() -> None:
     assert seen == [105.0] * 3
 
 
+def test_guard_makes_up_when_the_server_is_back_and_again_until_it_succeeds() -> None:
+    guard, transport = guarded(LOST, DOWN, ServerError("WRONGTYPE no lock"), 1, b"PONG")
+    for owner in (b"one", b"two"):
+        guard.when_back(RELEASE, (b"k",), (owner,), within_s=30)
+    soon(lambda: transport.probes > 1)
+    assert len(transport.calls) == 1  # PING
+    transport.back.set()
+    soon(lambda: len(transport.calls) == 5)
+    assert sorted(args for _, args in transport.calls[-2:]) == [(b"one",), (b"two",)]
+    soon(lambda: not guard._probes)
+    guard.execute(("PING",))
+    guard.close()
+
+
+def test_guard_forgets_what_is_owed_for_too_long_or_in_a_forced_outage() -> None:
+    guard, transport = guarded()
+    transport.back.set()
+    guard.when_back(RELEASE, (b"k",), (b"me",), within_s=0)
+    soon(lambda: transport.probes > 0 and not guard._probes)
+    guard.health.force(DOWN)
+    guard.when_back(RELEASE, (b"k",), (b"me",), within_s=30)
+    assert not guard._probes
+    assert len(transport.calls) == 1
+    guard.close()
+
+
+async def test_async_guard_makes_up_when_the_server_is_back_and_again_until_it_succeeds() -> None:
+    transport = AsyncFakeTransport(b"PONG", LOST, ServerError("WRONGTYPE no lock"), 1)
+    guard = AsyncGuard(transport, timeout_s=5.0)
+    await guard.execute(("PING",))
+    for owner in (b"one", b"two"):
+        guard.when_back(RELEASE, (b"k",), (owner,), within_s=1e6)
+    guard.when_back(RELEASE, (b"k",), (b"late",), within_s=0)
+    async with asyncio.timeout(20):
+        while transport.probes < 2:
+            await asyncio.sleep(0)
+        assert len(transport.calls) == 1  # PING
+        transport.back.set()
+        while any(probe.running() for probe in guard._probes.values()):
+            await asyncio.sleep(0)
+    assert [args for _, args in transport.calls[1:]] == [(b"one",), (b"two",), (b"one",)]
+    await guard.aclose()
+
+
 def test_forced_outage_fails_every_call_without_trying_and_ends() -> None:
     guard, transport = guarded(1)
     guard.health.force(OutcomeUnknown("forced"))

@@ -2,11 +2,11 @@
 
 import pytest
 
-from coordkit.errors import LockTimeout, OutcomeUnknown, ServerUnavailable
+from coordkit.errors import ClientClosed, CoordkitError, LockTimeout, OutcomeUnknown, ServerUnavailable
 from coordkit.keys import Keys
 from coordkit.lease import Identity
 from coordkit.lock import ACQUIRE, RELEASE, Busy, LockPlans, parse_acquire
-from coordkit.plan import Call, Now, Step, Subscribe, WaitSignal
+from coordkit.plan import Call, Now, Step, Subscribe, WaitSignal, WhenBack
 from coordkit.renewal import Grant
 from tests.unit.fakes import play
 
@@ -127,9 +127,31 @@ def test_lock_plans_acquire_that_cannot_be_taken_back_raises_the_first_error(pla
     plan = plans.acquire(None)
     next(plan)
     plan.send(10.0)
-    plan.throw(OutcomeUnknown("no answer"))
+    attempt = plan.throw(OutcomeUnknown("no answer"))
+    assert isinstance(attempt, Call)
+    owed = plan.throw(ServerUnavailable("down"))
+    assert owed == WhenBack(RELEASE, attempt.keys, attempt.args, plans.ttl_ms / 1000)
     with pytest.raises(OutcomeUnknown, match="no answer"):
-        plan.throw(ServerUnavailable("down"))
+        plan.send(None)
+
+
+@pytest.mark.parametrize("failure", [ServerUnavailable("down"), OutcomeUnknown("no answer")])
+def test_lock_plans_release_that_failed_is_owed_until_the_lease_has_ended(
+    plans: LockPlans, failure: CoordkitError
+) -> None:
+    plan = plans.release(b"me")
+    attempt = next(plan)
+    assert isinstance(attempt, Call)
+    assert plan.throw(failure) == WhenBack(RELEASE, attempt.keys, (b"me",), plans.ttl_ms / 1000)
+    with pytest.raises(type(failure)):
+        plan.send(None)
+
+
+def test_lock_plans_release_by_a_closed_client_owes_nothing(plans: LockPlans) -> None:
+    plan = plans.release(b"me")
+    next(plan)
+    with pytest.raises(ClientClosed):
+        plan.throw(ClientClosed("the client is closed"))
 
 
 def test_lock_plans_try_acquire_does_not_queue(plans: LockPlans) -> None:
