@@ -14,7 +14,6 @@ from typing import Any, Final
 import anyio
 import anyio.lowlevel
 import pytest
-import trio
 
 from coordkit import (
     GCRA,
@@ -30,7 +29,7 @@ from coordkit import (
 )
 from coordkit.queue.worker import JobContext, Worker
 from tests.conftest import PeerFactory
-from tests.outages import TIMEOUT_S, back, bounded, in_time
+from tests.outages import TIMEOUT_S, back, bounded, in_time, no_task_is_left
 from tests.peers import Peer
 from tests.programs import program
 from tests.proxy import FaultyProxy
@@ -41,21 +40,15 @@ Main = Callable[[], Coroutine[Any, Any, None]]
 Library = Callable[[Main], None]
 
 
-async def no_task_is_left(main: Main) -> None:
-    """Run it; then only the test's own task is there, and on trio the one that makes callbacks."""
+async def alone(main: Main) -> None:
+    """Run it; then no task of the toolkit is there any more."""
     await main()
-    with anyio.fail_after(5):
-        while (len(asyncio.all_tasks()) if sniffed() == "asyncio" else len(own_tasks())) > 1:
-            await anyio.sleep(0.005)
-
-
-def sniffed() -> str:
-    return "trio" if anyio.get_cancelled_exc_class() is trio.Cancelled else "asyncio"
+    await no_task_is_left()
 
 
 def on(backend: str, **options: bool) -> Library:
     """What runs a test on the library."""
-    return lambda main: anyio.run(functools.partial(no_task_is_left, main), backend=backend, backend_options=options)
+    return lambda main: anyio.run(functools.partial(alone, main), backend=backend, backend_options=options)
 
 
 LIBRARIES: Final[dict[str, Library]] = {
@@ -100,14 +93,6 @@ async def stuck(ctx: JobContext) -> str:
 @pytest.fixture(params=LIBRARIES, ids=str)
 def library(request: pytest.FixtureRequest) -> Library:
     return LIBRARIES[request.param]
-
-
-def own_tasks() -> list[str]:
-    """The names of the tasks that the toolkit has on trio."""
-    root = trio.lowlevel.current_root_task()
-    assert root is not None
-    system = [task for nursery in root.child_nurseries for task in nursery.child_tasks]
-    return [task.name for task in system if task.name.startswith("coordkit")]
 
 
 @asynccontextmanager
