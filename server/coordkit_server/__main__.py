@@ -12,8 +12,9 @@ from coordkit_server import REDIS_LEVEL, __version__
 from coordkit_server.access.users import UserError
 from coordkit_server.app import Server
 from coordkit_server.clock import SystemClock
+from coordkit_server.commands.table import build_table, renamed_table
 from coordkit_server.config import Config, ConfigError
-from coordkit_server.configfile import UsageError, merged, read_arguments, read_file, user_definitions
+from coordkit_server.configfile import UsageError, command_renames, merged, read_arguments, read_file, user_definitions
 from coordkit_server.log import Log
 from coordkit_server.networking.listener import bind_addresses, bind_unix
 from coordkit_server.persistence.aof import AppendOnlyError
@@ -23,6 +24,7 @@ from coordkit_server.persistence.files import RealFileSystem
 from coordkit_server.persistence.snapshot import LoadError
 from coordkit_server.process import allow_files
 
+LINES_OF_WORDS = frozenset(["rename-command", "user"])  # directives that are no parameters
 RESERVED_FILES = 32  # open besides the clients: listeners, the log, snapshots
 # parameters that are kept as values and change nothing here, and what they would need
 WITHOUT_EFFECT = {
@@ -53,7 +55,13 @@ def load_config(arguments: list[str]) -> Config:
     config = Config()
     config.path = str(Path(path).absolute()) if path is not None else ""
     config.users.extend(user_definitions(directives))
-    for name, value in merged([(name, value) for name, value in directives if name != "user"]):
+    config.renames.extend(command_renames(directives))
+    if config.renames:
+        try:
+            renamed_table(build_table(), config.renames)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+    for name, value in merged([(name, value) for name, value in directives if name not in LINES_OF_WORDS]):
         if config.find(name) is None:
             raise UsageError(f"unknown option {name!r}; `coordkit-server --help` lists the common ones")
         try:

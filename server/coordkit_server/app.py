@@ -19,7 +19,7 @@ from coordkit_server.commands.aof import load_files
 from coordkit_server.commands.library_store import ScriptLibraries
 from coordkit_server.commands.permissions import TableCatalog
 from coordkit_server.commands.replication import serve_waiting
-from coordkit_server.commands.table import build_table
+from coordkit_server.commands.table import build_table, renamed_table
 from coordkit_server.config import Config, ConfigError
 from coordkit_server.context import SAVE_ALWAYS, SAVE_AS_CONFIGURED, SAVE_NEVER, ServerControl, Services
 from coordkit_server.cron import Cron
@@ -217,7 +217,8 @@ class Server(ServerControl, TurnHooks, ConnectionOwner, Barrier, Pulse):
             log=log,
         )
         libraries.attach(self.services)
-        self.services.commands = table
+        self.services.all_commands = table
+        self.services.commands = renamed_table(table, config.renames)
         self.dispatcher: Final = Dispatcher(self.services)
         self.services.runner = self.dispatcher
         self._cron: Final = Cron(self.services)

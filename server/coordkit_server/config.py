@@ -49,6 +49,7 @@ class Config:
         self.parameters: Final[dict[str, Parameter]] = {}
         self.values: Final[dict[str, str]] = {}
         self.users: Final[list[list[str]]] = []  # name and rules of each `user` directive
+        self.renames: Final[list[list[str]]] = []  # name and new name (empty: none) of each `rename-command`
         self.path: str = ""  # of the configuration file, absolute; empty if there is none
         for row in PARAMETERS:
             self.parameters[row.name] = row

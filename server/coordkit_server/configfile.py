@@ -14,6 +14,7 @@ _SEVERAL: Final = _REPEATED | {
     "bind",
     "latency-tracking-info-percentiles",
     "oom-score-adj-values",
+    "rename-command",
     "replicaof",
     "shutdown-on-sigint",
     "shutdown-on-sigterm",
@@ -21,7 +22,7 @@ _SEVERAL: Final = _REPEATED | {
     "user",
 }
 # directives whose values are words that may hold spaces; those of the others never do
-_WORDS: Final = frozenset(["user"])
+_WORDS: Final = frozenset(["rename-command", "user"])
 _SPECIAL: Final = frozenset(" \t\n\r\v\f\0\"'")
 _SINGLE: Final = {"include", *(name for row in PARAMETERS for name in (row.name, row.alias) if name)} - _SEVERAL
 # files that include files that include files: more of them is one that includes itself
@@ -114,6 +115,18 @@ def user_definitions(directives: list[tuple[str, str]]) -> list[list[str]]:
         names.add(words[0])
         definitions.append(words)
     return definitions
+
+
+def command_renames(directives: list[tuple[str, str]]) -> list[list[str]]:
+    """Return name and new name of each `rename-command`.  Raises UsageError for one without both."""
+    renames = [split_words(value) for directive, value in directives if directive == "rename-command"]
+    for words in renames:
+        if len(words) != 2:
+            raise UsageError(
+                f"rename-command {joined_words(words)!r}: wrong number of arguments; "
+                'give a command and its new name, "" for none'
+            )
+    return renames
 
 
 def merged(directives: list[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -486,7 +486,8 @@ class Services:
         self.monitors: Final = Monitors()
         self.cron_paused: bool = False  # DEBUG PAUSE-CRON
         self.sessions: Final[dict[int, Session]] = tracking.sessions
-        self.commands: dict[bytes, Command] = {}
+        self.commands: dict[bytes, Command] = {}  # by the names they are called by
+        self.all_commands: dict[bytes, Command] = {}  # by their own names, whatever rename-command has done
         self.compressor: Final = Compressor()  # for DUMP
         self.skip_checksums: bool = False  # DEBUG SET-SKIP-CHECKSUM-VALIDATION
         self.runner: CommandRunner | None = None

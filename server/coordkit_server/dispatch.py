@@ -116,9 +116,9 @@ class Dispatcher(CommandRunner):
         self.loading: bool = False  # the snapshot file is read: few commands may run
         self._serving: bool = False
         self._attack_told_us: int = -_ATTACK_TOLD_EVERY_US
-        for row in services.commands.values():
-            self._table[row.name] = row
-            self._table[row.name.lower()] = row
+        for name, row in services.commands.items():
+            self._table[name] = row
+            self._table[name.lower()] = row
 
     def begin_batch(self) -> None:
         """Read the clock: the event loop calls it before it executes what one read brought."""

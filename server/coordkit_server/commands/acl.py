@@ -125,7 +125,7 @@ def acl_cat(cx: Context) -> object:
     if wanted not in ALL:
         raise CommandError(b"ERR Unknown category '" + cx.argv[2] + b"'")
     names: list[object] = []
-    for row in cx.services.commands.values():
+    for row in cx.services.all_commands.values():
         for candidate in [row, *(row.subcommands.values() if row.subcommands is not None else [])]:
             if b"@" + wanted in categories(candidate):
                 names.append(candidate.full_name)

@@ -108,3 +108,20 @@ def build_table() -> dict[bytes, Command]:
                     sub.group = group
             table[row.name] = row
     return table
+
+
+def renamed_table(table: dict[bytes, Command], renames: list[list[str]]) -> dict[bytes, Command]:
+    """Return the commands by the names they are called by, after each (name, new name) in turn; "" removes one.
+
+    A row keeps its own name: rules of users, statistics and texts tell of it as ever.  Raises ValueError."""
+    served = table.copy()
+    for old, new in renames:
+        row = served.pop(old.encode("utf-8", "surrogateescape").upper(), None)
+        if row is None:
+            raise ValueError(f"rename-command {old!r} {new!r}: No such command in rename-command")
+        name = new.encode("utf-8", "surrogateescape").upper()
+        if name in served:
+            raise ValueError(f"rename-command {old!r} {new!r}: Target command name already exists")
+        if name:
+            served[name] = row
+    return served
