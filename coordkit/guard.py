@@ -172,13 +172,35 @@ class Guard(_GuardState):
         if self._telemetry is not None:
             with self._telemetry.call(script.name):
                 return self._call(script, keys, args)
-        return self._call(script, keys, args)
+        health = self.health if self._place_of is None else self._health_of(keys[0] if keys else None)
+        if health.troubled:
+            return self._call(script, keys, args)
+        started_s = self._monotonic()
+        try:
+            reply = self.transport.call(script, keys, args, started_s + self._timeout_s)
+        except FAILURES as failure:
+            return self._call(script, keys, args, failure=failure, started_s=started_s)
+        now_s = self._monotonic()
+        if now_s - started_s > health.slow_s:
+            health.succeeded(started_s=started_s, now_s=now_s)
+        return reply
 
-    def _call(self, script: Script[object], keys: Keys, args: Args) -> object:
+    def _call(
+        self,
+        script: Script[object],
+        keys: Keys,
+        args: Args,
+        *,
+        failure: ServerUnavailable | OutcomeUnknown | None = None,
+        started_s: float | None = None,
+    ) -> object:
+        """The same where something is to be looked at: health, or a first attempt that failed."""
         return self._guarded(
             lambda deadline_s, age_ms: self.transport.call(script, keys, repeated(script, args, age_ms), deadline_s),
             key=keys[0] if keys else None,
             idempotent=script.idempotent,
+            failed=failure,
+            started_s=started_s,
         )
 
     def execute(self, argv: Sequence[Arg], *, idempotent: bool = False) -> object:
@@ -244,14 +266,27 @@ class Guard(_GuardState):
                 self._ensure_probe(health)
             health.admit(self._monotonic())
 
-    def _guarded(self, send: Callable[[float, int], T], *, key: bytes | None, idempotent: bool) -> T:
+    def _guarded(
+        self,
+        send: Callable[[float, int], T],
+        *,
+        key: bytes | None,
+        idempotent: bool,
+        failed: ServerUnavailable | OutcomeUnknown | None = None,
+        started_s: float | None = None,
+    ) -> T:
+        """The result of `send`, sent again as often as is right; `failed` is how a first attempt ended."""
         health = self._health_of(key)
-        if health.troubled:
+        if failed is None:
             self._admit(health)
-        started_s = attempt_s = self._monotonic()
-        attempt, unknown = 0, False
+        if started_s is None:
+            started_s = self._monotonic()
+        attempt_s, attempt, unknown = started_s, 0, False
         while True:
             try:
+                if failed is not None:
+                    first, failed = failed, None
+                    raise first
                 reply = send(started_s + self._timeout_s, _age_ms(attempt_s - started_s) if unknown else 0)
             except FAILURES as failure:
                 unknown = unknown or isinstance(failure, OutcomeUnknown)
