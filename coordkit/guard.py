@@ -181,7 +181,7 @@ class Guard(_GuardState):
         except FAILURES as failure:
             return self._call(script, keys, args, failure=failure, started_s=started_s)
         now_s = self._monotonic()
-        if now_s - started_s > health.slow_s:
+        if now_s - started_s > health.slow_s or health.troubled:
             health.succeeded(started_s=started_s, now_s=now_s)
         return reply
 
