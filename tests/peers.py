@@ -147,7 +147,10 @@ def _start(name: str, command: Sequence[str], directory: Path, port: int) -> Pee
     directory.mkdir(parents=True, exist_ok=True)
     log = directory / f"{name}-{port}.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=os.environ.copy())
+        # A session of its own, as a service manager gives it: Linux shares the cores out among sessions first.
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, env=os.environ.copy(), start_new_session=True
+        )
     peer = Peer(name, "127.0.0.1", port, process)
     deadline = time.monotonic() + READY_WITHIN_S
     while time.monotonic() < deadline and peer.alive:
