@@ -70,6 +70,8 @@ class Table:
         for first in found:
             if first is not None:
                 _touch(first.key)
+                value = first.value  # what is set or read next
+                del value
         for i in range(len(keys)):
             entry = found[i]
             key = keys[i]
