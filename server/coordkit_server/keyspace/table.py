@@ -166,13 +166,18 @@ class Table:
     def _grow(self) -> None:
         """Divide the next buckets.
 
-        What a first short loop touches, the second one finds in the processor's caches; there each would wait."""
+        What short loops touch, `_divide` finds in the processor's caches; there each entry and key would wait."""
         buckets = self._buckets
         at = len(buckets) & self._mask
-        for entry in buckets[at : at + _STEP]:
-            if entry is not None:
-                key = entry.key
-                del key
+        entries = buckets[at : at + _STEP]
+        while entries:
+            later: list[Entry | None] = []
+            for entry in entries:
+                if entry is not None:
+                    _touch(entry.key)
+                    if entry.following is not None:
+                        later.append(entry.following)
+            entries = later
         for _ in range(_STEP):
             self._divide()
 
