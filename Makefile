@@ -4,6 +4,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
+# In how many processes the tests run, as most of the time a test waits; 0 is none but pytest's own (--pdb).
+PYTEST_JOBS ?= 3
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.coordkit-ready
@@ -14,6 +16,7 @@ SOURCES := $(shell find server/coordkit_server server/typings -name '*.py' -o -n
 # The server's path comes first, so that the tests and every process they start use the same copy of it.
 INTERPRETED_ENV := PYTHONPATH="$(CURDIR):$(CURDIR)/server"
 COMPILED_ENV := PYTHONPATH="$(CURDIR):$(CURDIR)/$(COMPILED)"
+PARALLEL := --numprocesses=$(PYTEST_JOBS) --dist=worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test testc chaos peers check format bench docs clean distclean venv compiled
@@ -28,10 +31,10 @@ demo: $(BUILT)  ## watch worker processes share real work on the bundled server
 	$(COMPILED_ENV) $(BIN)/coordkit demo $(DEMO_ARGS)
 
 test: $(READY)  ## run the tests, server interpreted
-	$(INTERPRETED_ENV) $(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(INTERPRETED_ENV) $(BIN)/python -m pytest $(PARALLEL) $(PYTEST_ARGS)
 
 testc: $(BUILT)  ## run the same tests, server compiled
-	$(COMPILED_ENV) COORDKIT_EXPECT_COMPILED=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(COMPILED_ENV) COORDKIT_EXPECT_COMPILED=1 $(BIN)/python -m pytest $(PARALLEL) $(PYTEST_ARGS)
 
 chaos: $(BUILT)  ## run the slow tests (kills, pauses, soak), server compiled
 	$(COMPILED_ENV) COORDKIT_EXPECT_COMPILED=1 $(BIN)/python -m pytest -m slow $(PYTEST_ARGS)

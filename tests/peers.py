@@ -21,7 +21,7 @@ from typing import Final
 
 READY_WITHIN_S: Final = 15.0
 STOP_WITHIN_S: Final = 5.0
-PORTS: Final = (10_000, 22_000)
+PORTS: Final = (10_000, 20_000)
 # not that of `random`: a test's seed would give every run, and every process of it, the same ports
 _CHANCE: Final = secrets.SystemRandom()
 
@@ -93,9 +93,12 @@ def free_port() -> int:
     """A loopback TCP port nobody listens on at the moment, nor 10,000 above it, where a cluster's node listens too.
 
     Both lie below the ports that the kernel gives to clients: it could give one of those away, even to who asks whether
-    the server is ready, before the server has it."""
+    the server is ready, before the server has it.  Of the processes of one run each has ports of its own."""
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % count
+    share = range(*PORTS)[number::count]
     while True:
-        port = _CHANCE.randrange(*PORTS)
+        port = _CHANCE.choice(share)
         with contextlib.suppress(OSError), socket.socket() as probe, socket.socket() as bus:
             probe.bind(("127.0.0.1", port))
             bus.bind(("127.0.0.1", port + 10_000))

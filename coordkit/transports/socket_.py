@@ -98,6 +98,8 @@ class Connection:
             replies = self._receive(len(commands), deadline_s)
         except OutcomeUnknown as exc:
             raise ServerUnavailable(str(exc)) from exc
+        if len(replies) > len(commands):  # whose answers these are cannot be told
+            raise ServerUnavailable(f"{self.address} answered {len(commands)} commands {len(replies)} times")
         for command, reply in zip(commands, replies, strict=True):
             if command.required and isinstance(reply, ServerError):
                 raise refused_login(self.address, command.argv[0], reply)

@@ -232,6 +232,19 @@ async def test_server_that_takes_connections_and_never_answers_is_unavailable(se
         blocking.close()
 
 
+@pytest.mark.parametrize("kind", ["async", "blocking"])
+async def test_server_that_answers_a_login_twice_is_unavailable(server: Peer, kind: str) -> None:
+    with FaultyProxy(server.port) as proxy:
+        proxy.twice = True
+        address = parse_url(f"{proxy.url}/1")
+        asynchronous, blocking = AsyncioTransport(address, timeout_s=0.2), SocketTransport(address, timeout_s=0.2)
+        call = asynchronous.execute(("PING",)) if kind == "async" else asyncio.to_thread(blocking.execute, ("PING",))
+        with pytest.raises(ServerUnavailable):
+            await call
+        await asynchronous.aclose()
+        blocking.close()
+
+
 async def test_async_stopped_server_ends_every_call_at_its_deadline(start_peer: PeerFactory) -> None:
     peer = start_peer("valkey")
     transport = AsyncioTransport(parse_url(peer.url), timeout_s=0.8)
