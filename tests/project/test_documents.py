@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from coordkit.cli import lines, options
+from coordkit.sidecar.config import load_rules
+from coordkit.sidecar.metrics import Metrics
+
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
@@ -28,6 +32,22 @@ def test_documents_python_blocks_compile(path: str) -> None:
     for source in blocks(path):
         indented = "".join(f"    {line}\n" for line in source.splitlines())
         compile(f"async def example(ck):\n{indented}\n    pass\n", path, "exec")
+
+
+def test_operations_page_tells_every_outcome_status_and_metric_there_is(tmp_path: Path) -> None:
+    page = Path(ROOT, "docs/operations.md").read_text(encoding="utf-8")
+    for outcome in lines.STYLES:
+        assert f"| `{outcome}` |" in page
+    for status in (value for name, value in vars(options).items() if name.startswith("EXIT_")):
+        assert f"\n| {status} |" in page
+    (limits,) = re.findall(r"^```toml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    (tmp_path / "limits.toml").write_text(limits, encoding="utf-8")
+    rules = load_rules(tmp_path / "limits.toml", ())
+    assert [(rule.name, rule.on_outage) for rule in rules.values()] == [("api", "deny")]
+    exposed = re.findall(r"^# TYPE (\w+) (?!gauge)", Metrics(rules).exposition().decode(), re.MULTILINE)
+    assert exposed
+    for metric in exposed:
+        assert f"| `{metric}` |" in page
 
 
 @pytest.mark.parametrize("name", ["bundled", "redis", "valkey"])
