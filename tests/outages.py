@@ -8,7 +8,7 @@ time everybody waits for a deadline.  Time is judged so that a machine with more
   measures how late short sleeps are.
 - Threads and other processes, which are needed to come back after an outage, may be held up on their own, and before
   the fault every answer takes its time.  So what was late, and a scenario in which a call that no fault hits got no
-  answer in time, is tried again, up to five times: a client that is slow by itself is slow each time.
+  answer in time, is tried again, up to ten times: a client that is slow by itself is slow each time.
 """
 
 import logging
@@ -33,7 +33,7 @@ TIMEOUT_S: Final = 0.6
 LATE_S: Final = 0.05
 BACK_WITHIN_S: Final = 1.0
 HUNG_S: Final = 30.0
-TRIES: Final = 5
+TRIES: Final = 10
 BEAT_S: Final = 0.01
 TURNS: Final = 50
 """What a call may take of the loop's turns after its deadline: it is no wait."""
