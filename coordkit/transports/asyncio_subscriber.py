@@ -238,19 +238,27 @@ class AsyncioSubscriber:
         try:
             while self._book.channels and not self._closed:
                 try:
-                    link = await self._open_stream()
+                    self._begin(await self._open_stream())
                 except CoordkitError as exc:
                     log.warning("subscriptions wait for the server: %s", exc)
                     await loops.sleep(pause_s * random.uniform(0.5, 1.0))
                     pause_s = min(2 * pause_s, RECONNECT_MAX_S)
-                    continue
-                link.start(self._on_reply, self._on_end)
-                self._link = link
-                if self._book.channels:
-                    link.send("SUBSCRIBE", *self._book.channels)
-                return
+                else:
+                    return
         finally:
             self._connecting = None
+
+    def _begin(self, link: Stream) -> None:
+        """Subscribe everything.  Raises ServerUnavailable if the connection was lost by then.
+
+        It may have ended before anybody listened, or of what is sent now: nobody else would open it again.
+        """
+        link.start(self._on_reply, self._on_end)
+        self._link = link
+        if self._book.channels:
+            link.send("SUBSCRIBE", *self._book.channels)
+        if link.closed:
+            raise ServerUnavailable(f"the connection to {self._address} was lost as soon as it was open")
 
     def _on_reply(self, reply: Reply) -> None:
         if not isinstance(reply, list) or len(reply) < 3:
