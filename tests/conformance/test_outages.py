@@ -431,9 +431,11 @@ class SharedTrial(Trial):
     @asynccontextmanager
     async def client(self) -> AsyncIterator[AsyncClient]:
         theirs: Any = redis.asyncio.Redis.from_url(self.proxy.url, socket_timeout=TIMEOUT_S)
-        async with AsyncClient(redis=theirs, share=True, timeout=TIMEOUT_S, prefix=self.prefix) as ck:
-            yield ck
-        await theirs.aclose()
+        try:
+            async with AsyncClient(redis=theirs, share=True, timeout=TIMEOUT_S, prefix=self.prefix) as ck:
+                yield ck
+        finally:
+            await theirs.aclose()
 
 
 class ThreadedTrial(Trial):
@@ -442,9 +444,11 @@ class ThreadedTrial(Trial):
     @asynccontextmanager
     async def client(self) -> AsyncIterator[AsyncClient]:
         theirs: Any = redis.Redis.from_url(self.proxy.url, socket_timeout=TIMEOUT_S)
-        async with AsyncClient(redis=theirs, share=True, timeout=TIMEOUT_S, prefix=self.prefix) as ck:
-            yield ck
-        theirs.close()
+        try:
+            async with AsyncClient(redis=theirs, share=True, timeout=TIMEOUT_S, prefix=self.prefix) as ck:
+                yield ck
+        finally:
+            theirs.close()
 
 
 @pytest.mark.filterwarnings(
