@@ -157,7 +157,7 @@ CASES: Final = (
         Case(f"LRANGE, {count} elements", ("LRANGE", "list", "0", str(count - 1)), short_list, None, WORTH_OF_OTHERS, 4)
         for count in (100, 300, 500, 600)
     ),
-    Case("MSET, 10 keys", ("MSET", *("key:__rand_int__", "xxx") * 10), worth=WORTH_OF_OTHERS, load_share=4),
+    Case("MSET, 10 keys", ("MSET", *("key:__rand_int__", "xxx") * 10), worth=WORTH_OF_OTHERS),
     Case("HGETALL, 10 fields", ("HGETALL", "hash:__rand_int__"), records, None, WORTH_OF_OTHERS, 1, 1000),
     Case("HSET, of 10 fields", ("HSET", "hash:__rand_int__", "field5", "new"), records, None, WORTH_OF_OTHERS, 1, 1000),
     Case("SINTER, 100 of 200", ("SINTER", "first", "second"), two_sets, None, WORTH_OF_OTHERS, 10),

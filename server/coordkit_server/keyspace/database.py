@@ -24,10 +24,11 @@ from coordkit_server.keyspace.notify import (
 )
 from coordkit_server.keyspace.propagation import Propagation
 from coordkit_server.keyspace.sizes import entry_bytes
-from coordkit_server.keyspace.table import NO_EXPIRY, Entry, Table
+from coordkit_server.keyspace.table import Entry, Table
 from coordkit_server.keyspace.waiter import Waiter
 from coordkit_server.keyspace.watch import Tracker, Watcher
 
+LAST_MS: Final = 2**63 - 1  # of expiry times
 SAMPLES: Final = 5  # elements of a collection whose sizes are looked at
 WARM_FROM: Final = 5_000  # keys that with their entries and values fill the caches of a processor core
 
@@ -148,7 +149,7 @@ class Database:
         """Return the live entry at `key` for a read, None if absent.  Counts hit or miss, marks the access."""
         state = self.state
         entry = self._table.find(key)
-        if entry is None or (entry.expire_at_ms >= 0 and self._expire_if_due(entry)):
+        if entry is None or (entry.volatile_slot >= 0 and self._expire_if_due(entry)):
             state.misses += 1
             if state.notify_flags & KEY_MISS:
                 self.notify(KEY_MISS, b"keymiss", key)
@@ -174,7 +175,7 @@ class Database:
     def lookup_write(self, key: bytes) -> Entry | None:
         """Return the live entry at `key` for a change, None if absent; an expired one is removed first."""
         entry = self._table.find(key)
-        if entry is None or (entry.expire_at_ms >= 0 and self._expire_if_due(entry)):
+        if entry is None or (entry.volatile_slot >= 0 and self._expire_if_due(entry)):
             return None
         if self.state.plain_access:
             entry.used_at = self.state.now_ticks
@@ -194,7 +195,7 @@ class Database:
     def peek(self, key: bytes) -> Entry | None:
         """Return the live entry at `key` without touching access time or statistics."""
         entry = self._table.find(key)
-        if entry is None or (entry.expire_at_ms >= 0 and self._expire_if_due(entry)):
+        if entry is None or (entry.volatile_slot >= 0 and self._expire_if_due(entry)):
             return None
         return entry
 
@@ -245,7 +246,7 @@ class Database:
             entry = self.add(key, value)
         else:
             entry.value = value
-            if entry.expire_at_ms >= 0:
+            if entry.volatile_slot >= 0:
                 self.clear_expiry(entry)
             if self.waiting and key in self.waiting:
                 self.state.ready.append((self, key))
@@ -259,7 +260,7 @@ class Database:
         entries = self._table.find_many(argv[1::2])
         for i in range(len(entries)):
             entry = entries[i]
-            if entry is not None and entry.expire_at_ms >= 0:
+            if entry is not None and entry.volatile_slot >= 0:
                 entries[i] = None
         return entries
 
@@ -312,7 +313,7 @@ class Database:
     def delete(self, key: bytes) -> bool:
         """Remove `key`; return False if it was absent or expired.  Includes `modified`, not the event."""
         entry = self._table.find(key)
-        if entry is None or (entry.expire_at_ms >= 0 and self._expire_if_due(entry)):
+        if entry is None or (entry.volatile_slot >= 0 and self._expire_if_due(entry)):
             return False
         self.remove(entry)
         self.modified(key)
@@ -347,10 +348,11 @@ class Database:
 
     def set_expiry(self, entry: Entry, at_ms: int) -> None:
         """Give `entry` the absolute expiry time `at_ms` (ms since the epoch)."""
-        if entry.volatile_slot < 0:
-            entry.volatile_slot = len(self._expiring)
+        slot: i32 = entry.volatile_slot
+        if slot < 0:
+            slot = len(self._expiring)
             self._expiring.append(entry)
-        entry.expire_at_ms = at_ms
+        entry.expire(at_ms if at_ms < LAST_MS else LAST_MS, slot)
 
     def clear_expiry(self, entry: Entry) -> bool:
         """Take the time to live from `entry`; return False if it had none."""
@@ -361,8 +363,7 @@ class Database:
         if last is not entry:
             self._expiring[slot] = last
             last.volatile_slot = slot
-        entry.volatile_slot = -1
-        entry.expire_at_ms = NO_EXPIRY
+        entry.persist()
         return True
 
     def expire_now(self, entry: Entry) -> None:

@@ -33,9 +33,28 @@ class Entry:
         self.key: bytes = key
         self.value: object = value
         self.following: Entry | None = None  # the next one of its bucket
-        self.expire_at_ms: int = NO_EXPIRY
+        self._hash_or_expiry: i64 = hash(key)  # of most keys the table needs the hash; few expire
         self.used_at: i32 = used_at  # ticks, or how often it is used: see keyspace.frequency
-        self.volatile_slot: i32 = -1
+        self.volatile_slot: i32 = -1  # its place among those that expire
+
+    @property
+    def expire_at_ms(self) -> int:
+        """Return when the key expires, NO_EXPIRY if it does not."""
+        return int(self._hash_or_expiry) if self.volatile_slot >= 0 else NO_EXPIRY
+
+    def expire(self, at_ms: i64, slot: i32) -> None:
+        """Let the key expire; `slot` is its place among those that do."""
+        self._hash_or_expiry = at_ms
+        self.volatile_slot = slot
+
+    def persist(self) -> None:
+        """Let the key stay."""
+        self._hash_or_expiry = hash(self.key)
+        self.volatile_slot = -1
+
+    def hashed(self) -> i64:
+        """Return the hash of the key, mostly without looking at the key: that would wait for its memory."""
+        return self._hash_or_expiry if self.volatile_slot < 0 else i64(hash(self.key))
 
 
 class Table:
@@ -51,9 +70,10 @@ class Table:
 
     def find(self, key: bytes) -> Entry | None:
         """Return the entry of `key`, None if absent."""
-        entry = self._buckets[self._place(key)]
+        hashed: i64 = hash(key)
+        entry = self._buckets[self._place(hashed)]
         while entry is not None:
-            if entry.key == key:
+            if entry.hashed() == hashed and entry.key == key:
                 return entry
             entry = entry.following
         return None
@@ -66,7 +86,7 @@ class Table:
         for key in keys:
             hash(key)
         buckets = self._buckets
-        found = [buckets[self._place(key)] for key in keys]
+        found = [buckets[self._place(hash(key))] for key in keys]
         for first in found:
             if first is not None:
                 _touch(first.key)
@@ -83,7 +103,7 @@ class Table:
     def add(self, entry: Entry) -> None:
         """Take in `entry`, whose key must be absent."""
         buckets = self._buckets
-        at = self._place(entry.key)
+        at = self._place(entry.hashed())
         entry.following = buckets[at]
         buckets[at] = entry
         self._size += 1
@@ -92,7 +112,7 @@ class Table:
 
     def remove(self, entry: Entry) -> None:
         """Take out `entry`, which must be there."""
-        at = self._place(entry.key)
+        at = self._place(entry.hashed())
         first = self._buckets[at]
         assert first is not None, "an entry is in the table until it is removed"
         if first is entry:
@@ -157,26 +177,23 @@ class Table:
             entry = entry.following
         return entry
 
-    def _place(self, key: bytes) -> i64:
-        """Return the number of the bucket of `key`."""
-        hashed: i64 = hash(key)
+    def _place(self, hashed: i64) -> i64:
+        """Return the number of the bucket of a key with this hash."""
         at = hashed & (2 * self._mask + 1)
         return at if at < len(self._buckets) else at & self._mask
 
     def _grow(self) -> None:
         """Divide the next buckets.
 
-        What short loops touch, `_divide` finds in the processor's caches; there each entry and key would wait."""
+        What short loops touch, `_divide` finds in the processor's caches; there each entry would wait."""
         buckets = self._buckets
         at = len(buckets) & self._mask
         entries = buckets[at : at + _STEP]
         while entries:
             later: list[Entry | None] = []
             for entry in entries:
-                if entry is not None:
-                    _touch(entry.key)
-                    if entry.following is not None:
-                        later.append(entry.following)
+                if entry is not None and entry.following is not None:
+                    later.append(entry.following)
             entries = later
         for _ in range(_STEP):
             self._divide()
@@ -193,8 +210,7 @@ class Table:
         entry = buckets[at]
         while entry is not None:
             following = entry.following
-            hashed: i64 = hash(entry.key)
-            if hashed & bit:
+            if entry.hashed() & bit:
                 entry.following = move
                 move = entry
             else:

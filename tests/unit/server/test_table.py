@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordkit_server.keyspace.table import Entry, Table
+from coordkit_server.keyspace.table import NO_EXPIRY, Entry, Table
 
 KEYS = st.integers(0, 200).map(lambda number: b"k%d" % number)
 
@@ -144,3 +144,21 @@ def test_sample_many_times_finds_every_key(size: int) -> None:
     table = filled(size)
     random = Random(7)
     assert {table.sample(random).key for _ in range(300 * size)} == {entry.key for entry in table.entries()}
+
+
+def test_find_after_keys_came_to_expire_or_to_stay_finds_them_however_the_table_grew_and_shrank() -> None:
+    table = Table()
+    entries = [Entry(b"k%d" % number, number, 0) for number in range(2000)]
+    for slot, entry in enumerate(entries):
+        table.add(entry)
+        if slot % 2:
+            entry.expire(slot, slot)
+        if slot % 4 == 1:
+            entry.persist()
+    for slot, entry in enumerate(entries):
+        assert table.find(entry.key) is entry
+        assert entry.expire_at_ms == (slot if slot % 4 == 3 else NO_EXPIRY)
+    assert table.find_many([entry.key for entry in entries]) == entries
+    for entry in entries[100:]:
+        table.remove(entry)
+    assert table.find_many([entry.key for entry in entries]) == entries[:100] + [None] * 1900
