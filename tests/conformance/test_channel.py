@@ -27,7 +27,8 @@ async def test_async_subscription_gets_what_is_published_from_its_start_on(serve
             assert await other.channel("sports").publish("elsewhere") == 0
             got = [await anext(messages) for _ in HELD]
         assert got == [Message("news", data) for data in HELD]
-        assert await other.channel("news").publish("too late") == 0
+        while await other.channel("news").publish("too late"):
+            await asyncio.sleep(0.001)
 
 
 async def test_async_subscriptions_share_one_connection_and_all_get_everything(server: Peer) -> None:
