@@ -6,8 +6,9 @@ import logging
 import os
 import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -32,6 +33,7 @@ from coordkit.queue.worker.reporter import Reporter
 from coordkit.queue.worker.worker import (
     DEFAULT_CONCURRENCY,
     DEFAULT_DRAIN_S,
+    STOP_S,
     Worker,
     WorkerReport,
 )
@@ -139,7 +141,7 @@ def command(
     try:
         queue = load_queue(target)
         _check_shared(url)
-        report = asyncio.run(
+        report = _run(
             _work(
                 queue,
                 url,
@@ -160,12 +162,68 @@ def command(
     except ConfigurationError as exc:
         fail(str(exc), EXIT_CONFIGURATION)
     except CoordkitError as exc:
+        _leave_threads(EXIT_UNAVAILABLE)
         fail(f"the worker ends: {exc}", EXIT_UNAVAILABLE)
     except Exception as exc:
         log.exception("the worker broke")
+        _leave_threads(EXIT_BROKEN)
         fail(f"the worker broke: {type(exc).__name__}: {exc}", EXIT_BROKEN)
     if report.count("released") or report.untold:
+        _leave_threads(EXIT_HANDED_BACK)
         sys.exit(EXIT_HANDED_BACK)
+
+
+def _run(work: Coroutine[object, object, WorkerReport]) -> WorkerReport:
+    """What `work` returns, on a loop of its own.
+
+    Like asyncio.run, but it waits for nothing that does not end: not for tasks that catch their cancellation, and not
+    for threads.  Their jobs have been given back, or their leases end: somebody else runs them.
+    """
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        return loop.run_until_complete(work)
+    finally:
+        loop.run_until_complete(_end_tasks(loop))
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+async def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel what is left on the loop, and let it clean up for `STOP_S`."""
+    left = asyncio.all_tasks(loop) - {asyncio.current_task(loop)}
+    for task in left:
+        task.cancel()
+    generators = loop.create_task(loop.shutdown_asyncgens())
+    _, pending = await asyncio.wait((*left, generators), timeout=STOP_S)
+    if pending:
+        click.echo(f"coordkit: {len(pending)} cancelled tasks have not ended; the worker ends without them", err=True)
+        loop.set_exception_handler(_say_nothing)  # of tasks that were destroyed: it has just been said
+
+
+def _say_nothing(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+    """What a loop that is closed does about errors."""
+
+
+def _threads() -> list[str]:
+    """The names of the threads that Python waits for at its end."""
+    main = threading.main_thread()
+    return [thread.name for thread in threading.enumerate() if not thread.daemon and thread is not main]
+
+
+def _leave_threads(status: int) -> None:
+    """See to it that the process ends with `status`, though Python waits for threads (of `asyncio.to_thread`, say)."""
+    if _threads():
+        timer = threading.Timer(STOP_S, _end_process, (status,))
+        timer.daemon = True  # it does not run if the threads end before
+        timer.start()
+
+
+def _end_process(status: int) -> None:
+    """End the process at once."""
+    click.echo(f"coordkit: threads have not ended: {', '.join(_threads())}; the process ends without them", err=True)
+    sys.stdout.flush()
+    os._exit(status)
 
 
 def _check_shared(url: str | None) -> None:

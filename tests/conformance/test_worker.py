@@ -420,6 +420,39 @@ async def test_worker_process_gives_jobs_back_on_the_second_signal(
     assert (info.state, info.attempts) == ("ready", 0)
 
 
+@pytest.mark.parametrize("handler", [jobs.hold_on, jobs.hold_a_thread], ids=["coroutine", "thread"])
+async def test_worker_process_ends_though_a_handler_does_not(
+    ck: AsyncClient,
+    queue: AsyncQueueHandle,
+    server_url: str,
+    start_worker: StartWorker,
+    handler: Callable[..., object],
+) -> None:
+    worker = start_worker(server_url, "--drain-timeout", "0")
+    job = await queue.enqueue(handler, tag="x")
+    await marks(ck, "started:x", 1)
+    worker.signal(signal.SIGTERM)
+    status, output = await asyncio.to_thread(worker.wait)
+    assert status == 75, output
+    assert "stopped: 1 released" in output
+    assert "have not ended" in output
+    assert "was destroyed" not in output
+    assert (await job.info()).state == "ready"
+
+
+async def test_worker_process_whose_server_is_gone_ends_though_its_handlers_do_not(
+    start_peer: PeerFactory, start_worker: StartWorker
+) -> None:
+    peer = start_peer("redis")
+    worker = start_worker(peer.url, "--give-up", "0.5", "--concurrency", "31")
+    async with AsyncClient.from_url(peer.url) as ck:
+        await ck.queue(jobs.work).enqueue_many(jobs.hold_on, [{"tag": "x"}] * 30)
+        await marks(ck, "started:x", 30)
+    peer.kill()
+    status, output = await asyncio.to_thread(worker.wait)
+    assert status == 69, output
+
+
 @pytest.mark.parametrize("name", ["bundled", "redis", "valkey"])
 async def test_worker_process_works_on_after_a_restart_of_the_server(
     start_peer: PeerFactory, start_worker: StartWorker, name: str

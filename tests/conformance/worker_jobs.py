@@ -4,6 +4,7 @@ Handlers leave marks on the server: lists `started` and `ended` of "worker attem
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -33,6 +34,22 @@ def sleep_in_thread(ctx: JobContext, tag: str, seconds: float) -> int:
         ctx.raise_if_lost()
         time.sleep(0.01)
     return ctx.attempt
+
+
+@work.job
+async def hold_on(ctx: JobContext, tag: str) -> None:
+    """Catches its cancellation, however often."""
+    await mark(ctx, "started", tag)
+    while True:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+
+
+@work.job
+async def hold_a_thread(ctx: JobContext, tag: str) -> None:
+    """Is cancelled, but not the thread that it waits for."""
+    await mark(ctx, "started", tag)
+    await asyncio.to_thread(time.sleep, 60)
 
 
 @work.job

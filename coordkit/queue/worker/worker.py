@@ -285,6 +285,5 @@ class Worker:
         left = [running.task for running in self._running.values() if running.task is not None]
         for task in (*tasks, *left):
             task.cancel()
-        for task in (*tasks, *left):
-            with contextlib.suppress(loops.cancelled()):
-                await loops.wait((task,), STOP_S)
+        with contextlib.suppress(loops.cancelled()):
+            await loops.wait((*tasks, *left), STOP_S)  # together: each may be one that catches its cancellation
